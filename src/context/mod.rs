@@ -1,0 +1,113 @@
+//! The input package of a run: everything the model is told, and a record of what was included and what was cut.
+//!
+//! Deterministic: the same commit, role and handoffs give the same bytes. Text from the repository is data: labelled
+//! untrusted and fenced. No I/O but reading the repository.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::git::Repository;
+use crate::ids::Digest;
+use crate::role::Role;
+use crate::store::Job;
+
+/// The result of an earlier run, handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handoff {
+    /// The role that made it.
+    pub role: String,
+    /// Where it lies, relative to the directory that holds `.orchestrator`.
+    pub path: String,
+    /// Its answer, as JSON text.
+    pub answer: String,
+    /// Of the artifact file's bytes.
+    pub digest: Digest,
+}
+
+/// What a package is made of.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Who is asked.
+    pub role: &'static Role,
+    /// About what.
+    pub job: &'a Job,
+    /// What git did.
+    pub event: &'a Event,
+    /// Where it did it.
+    pub repository: &'a Repository,
+    /// What earlier roles found.
+    pub handoffs: &'a [Handoff],
+}
+
+/// How much of a file's change the prompt holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Inclusion {
+    /// All its hunks.
+    Whole,
+    /// Some of its hunks.
+    Partial,
+    /// Its name only.
+    Named,
+}
+
+/// One changed file, as the prompt holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncludedFile {
+    /// Its path; bytes that are no UTF-8 are escaped.
+    pub path: String,
+    /// How it changed.
+    pub status: crate::git::diff::Status,
+    /// How much of it is in the prompt.
+    pub inclusion: Inclusion,
+    /// Why not all of it is.
+    pub cut: Option<String>,
+    /// The new-file line ranges of the hunks that are in the prompt, first and last line.
+    pub hunks: Vec<(u32, u32)>,
+    /// The new-file line ranges of the hunks that are not.
+    pub left_out: Vec<(u32, u32)>,
+}
+
+/// `context.json`: what was included and what was cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    /// The version of this form.
+    pub schema: u32,
+    /// The sections of the prompt with their sizes in bytes and whether they were cut.
+    pub sections: Vec<Section>,
+    /// The changed files.
+    pub files: Vec<IncludedFile>,
+    /// Digests of the artifacts handed over, by role.
+    pub handoffs: Vec<(String, Digest)>,
+    /// Of the skill's bytes.
+    pub skill: Digest,
+    /// Of the prompt's bytes.
+    pub prompt: Digest,
+}
+
+/// One section of the prompt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Section {
+    /// Its name.
+    pub name: String,
+    /// How long it is in the prompt.
+    pub bytes: usize,
+    /// How long it would be uncut.
+    pub uncut_bytes: usize,
+}
+
+/// A finished package.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// The prompt.
+    pub prompt: String,
+    /// The record of it.
+    pub context: Context,
+}
+
+/// Makes the package.
+pub fn package(inputs: Inputs<'_>) -> Result<Package> {
+    let _ = inputs.role;
+    Err(Error::failed("stub"))
+}

@@ -1,0 +1,102 @@
+//! Writing files so that a crash leaves either the old bytes or the new ones, and reading them without surprises.
+//!
+//! A plain `std::fs::write` can leave half a file after a power cut; everything under `.orchestrator/` is written
+//! here instead. Reads are capped, refuse anything that is not a regular file (a FIFO would block for ever), and do
+//! not follow a link in the last component.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use crate::error::{Context as _, Error, Result};
+
+/// Writes `bytes` to `path` so that it is there whole or not at all: temporary file, fsync, rename, fsync of the
+/// directory. The directory must exist.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    try_write(path, bytes).context(|| format!("cannot write {}", path.display()))
+}
+
+fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_directory(directory)
+}
+
+/// Makes a rename or a removal in this directory durable.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Creates the directory and its parents.
+pub fn create_directories(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).context(|| format!("cannot create {}", path.display()))
+}
+
+/// Reads a regular file of at most `max_bytes`. `Ok(None)` if there is no such file.
+pub fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = i32::try_from(flags.bits()).unwrap_or(0);
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::failed(format!("cannot read {}", path.display())).because(error)),
+    };
+    let metadata = file.metadata().context(|| format!("cannot read {}", path.display()))?;
+    if !metadata.is_file() {
+        return Err(Error::failed(format!("{} is not a regular file", path.display())));
+    }
+    let mut bytes = Vec::new();
+    file.take(max_bytes + 1).read_to_end(&mut bytes).context(|| format!("cannot read {}", path.display()))?;
+    if bytes.len() as u64 > max_bytes {
+        let limit = crate::text::bytes(max_bytes);
+        return Err(Error::failed(format!("{} is larger than {limit}", path.display())));
+    }
+    Ok(Some(bytes))
+}
+
+/// Opens a file for appending, creating it if needed; a link in the last component is not followed.
+pub fn append(path: &Path) -> Result<File> {
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or(0);
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .custom_flags(flags)
+        .open(path)
+        .context(|| format!("cannot open {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_replaces_the_whole_file_and_leaves_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path, b"one").unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(read(&path, 10).unwrap().unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn reads_refuse_links_fifos_and_too_much() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path, b"12345").unwrap();
+        assert!(read(&path, 4).is_err());
+        std::os::unix::fs::symlink(&path, dir.path().join("link")).unwrap();
+        assert!(read(&dir.path().join("link"), 10).is_err());
+        assert!(read(dir.path(), 10).is_err());
+        assert!(read(&dir.path().join("missing"), 10).unwrap().is_none());
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert!(read(&fifo, 10).is_err());
+    }
+}

@@ -1,0 +1,24 @@
+//! `git-orchestrator`: git hooks that start sandboxed agents through a strict allow-list and leave checked artifacts.
+//!
+//! The modules stand in the direction of the data: a later one may use an earlier one, never the other way round.
+//! `ARCHITECTURE.md` is the map.
+
+#![warn(missing_docs)]
+
+pub mod text;
+pub mod error;
+pub mod clock;
+pub mod ids;
+pub mod files;
+pub mod event;
+pub mod policy;
+pub mod run;
+pub mod runtime;
+pub mod process;
+pub mod git;
+pub mod triggers;
+pub mod role;
+pub mod store;
+pub mod context;
+pub mod artifact;
+pub mod rehearsal;

@@ -1,0 +1,114 @@
+//! The roles: each is data. A skill (instructions), an answer type with its strict schema, default permissions.
+//!
+//! A role never writes a file: it answers, and the orchestrator checks and writes. This module knows neither runtimes
+//! nor the queue.
+
+pub mod answer;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::policy::{Limits, RolePolicy, SandboxMode};
+
+/// A role's contract.
+#[derive(Clone, Copy, Debug)]
+pub struct Role {
+    /// The name in the table.
+    pub name: &'static str,
+    /// What its artifact is called on a page.
+    pub title: &'static str,
+    /// What `status` says it does, in a few words.
+    pub does: &'static str,
+    /// The whole `SKILL.md`.
+    pub skill: &'static str,
+    /// The strict JSON schema of its answer.
+    pub schema: &'static str,
+    sandbox: SandboxMode,
+}
+
+/// The roles there are.
+pub const ROLES: &[Role] = &[
+    Role {
+        name: "planner",
+        title: "Plan",
+        does: "plans the task",
+        skill: include_str!("../../skills/planner/SKILL.md"),
+        schema: include_str!("../../skills/planner/answer.schema.json"),
+        sandbox: SandboxMode::ReadOnly,
+    },
+    Role {
+        name: "architect",
+        title: "Design check",
+        does: "checks the design",
+        skill: include_str!("../../skills/architect/SKILL.md"),
+        schema: include_str!("../../skills/architect/answer.schema.json"),
+        sandbox: SandboxMode::ReadOnly,
+    },
+    Role {
+        name: "tester",
+        title: "Test report",
+        does: "tests the change",
+        skill: include_str!("../../skills/tester/SKILL.md"),
+        schema: include_str!("../../skills/tester/answer.schema.json"),
+        sandbox: SandboxMode::WorkspaceWrite,
+    },
+];
+
+/// Their names, in the order they are shown.
+pub const NAMES: &[&str] = &["planner", "architect", "tester"];
+
+/// What every role may execute: commands that read.
+const READING_COMMANDS: &[&str] =
+    &["git diff", "git log", "git show", "git status", "rg", "ls", "cat", "head", "tail", "wc"];
+
+/// What a tester may execute beside that: the test commands of the common build tools.
+const TEST_COMMANDS: &[&str] =
+    &["cargo test", "npm test", "pnpm test", "yarn test", "pytest", "python -m pytest", "go test", "make test"];
+
+impl Role {
+    /// The role of this name.
+    pub fn find(name: &str) -> Result<&'static Self> {
+        ROLES.iter().find(|role| role.name == name).ok_or_else(|| {
+            Error::usage(format!("there is no role `{}`", crate::text::one_line(name)))
+                .hint(format!("the roles are {}", NAMES.join(", ")))
+        })
+    }
+
+    /// What it may do where the table says nothing else.
+    pub fn contract(&self) -> RolePolicy {
+        let tests = if self.sandbox == SandboxMode::WorkspaceWrite { TEST_COMMANDS } else { &[] };
+        RolePolicy {
+            sandbox: self.sandbox,
+            network: false,
+            commands: READING_COMMANDS.iter().chain(tests).map(|&command| command.to_owned()).collect(),
+            limits: Limits { wall: Duration::from_secs(20 * 60), ..Limits::default() },
+        }
+    }
+
+    /// The schema as JSON.
+    pub fn schema_value(&self) -> Value {
+        serde_json::from_str(self.schema).unwrap_or(Value::Null)
+    }
+}
+
+/// The contract of the role of this name; an unknown one may nothing but read.
+pub fn contract(name: &str) -> RolePolicy {
+    Role::find(name).map(Role::contract).unwrap_or_else(|_| RolePolicy {
+        sandbox: SandboxMode::ReadOnly,
+        network: false,
+        commands: Vec::new(),
+        limits: Limits::default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_those_of_the_roles() {
+        assert_eq!(ROLES.iter().map(|role| role.name).collect::<Vec<_>>(), NAMES);
+    }
+}

@@ -1,0 +1,265 @@
+//! What is remembered: the spool that hooks write, and the ledger that holds the truth.
+//!
+//! A hook writes one spool file and is done; it never opens the database. Whoever needs the truth takes spool files
+//! into the ledger first. Taking one in twice is the same as once (rows are keyed), and a file is removed only after
+//! the commit that holds it, so a crash at any point loses nothing.
+//!
+//! Access goes through the [`Store`] trait, because a server's store will stand behind it later. Only this module
+//! decides what state a run is in.
+
+pub mod layout;
+pub mod ledger;
+pub mod spool;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::event::{Change, Event, path_text};
+use crate::ids::{Digest, Oid, RunId};
+use crate::policy::{Budget, RolePolicy};
+use crate::run::{Happening, State};
+use crate::runtime::Usage;
+use crate::triggers::ArtifactRules;
+use crate::triggers::plan::{Plan, PlannedRow};
+
+/// What went wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else took the run over; whoever gets this must stop at once.
+    #[error("run {run} was taken over by another worker")]
+    StaleClaim {
+        /// The run.
+        run: RunId,
+    },
+    /// The happening is not in the table of transitions.
+    #[error("run {run} is {state}: it cannot be {happening:?}")]
+    Impossible {
+        /// The run.
+        run: RunId,
+        /// Where it stands.
+        state: State,
+        /// What was asked for.
+        happening: Happening,
+    },
+    /// There is no such run.
+    #[error("there is no run `{0}`")]
+    NoSuchRun(String),
+    /// The ledger was written by a newer version.
+    #[error("{path} has format {found}, newer than this program's {known}")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The database said no.
+    #[error("{doing}: {source}")]
+    Database {
+        /// What was being done.
+        doing: String,
+        /// What it said.
+        source: rusqlite::Error,
+    },
+    /// A row does not hold what was written there.
+    #[error("{what} does not read back: {source}")]
+    Damaged {
+        /// Which row.
+        what: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+/// What a run is to do: fixed when it is queued, but for the event, which a newer one may replace until it begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The row, resolved.
+    pub row: PlannedRow,
+    /// Rows that follow this one.
+    pub followers: Vec<PlannedRow>,
+    /// The event's key.
+    pub event: Digest,
+    /// What changed.
+    pub change: Change,
+    /// The tree of `change.head`.
+    pub tree: Option<Oid>,
+    /// The branch, if HEAD was on one.
+    pub branch: Option<String>,
+    /// Where the hook ran.
+    #[serde(with = "path_text")]
+    pub worktree: PathBuf,
+    /// What may be spent in a day.
+    pub budget: Budget,
+    /// The `artifacts` section.
+    pub artifacts: ArtifactRules,
+    /// Of the table's bytes.
+    pub table: Digest,
+    /// The run whose end started this one.
+    pub caused_by: Option<RunId>,
+    /// The run that this one tries again.
+    pub retry_of: Option<RunId>,
+}
+
+impl Job {
+    /// What the run may do.
+    pub fn policy(&self) -> &RolePolicy {
+        &self.row.policy
+    }
+}
+
+/// A run as the ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// What it is to do.
+    pub job: Job,
+    /// Where it stands.
+    pub state: State,
+    /// Why it stands there, as a sentence; empty where the state says it all.
+    pub reason: String,
+    /// How often it was begun.
+    pub attempt: u32,
+    /// Not to be claimed before.
+    pub not_before: Option<Timestamp>,
+    /// A person asked to stop it.
+    pub cancel_requested: bool,
+    /// When it was queued.
+    pub created_at: Timestamp,
+    /// When it was first claimed.
+    pub started_at: Option<Timestamp>,
+    /// When it reached a terminal state.
+    pub finished_at: Option<Timestamp>,
+    /// What it used.
+    pub usage: Usage,
+    /// Paths of its artifacts, relative to the directory that holds `.orchestrator`.
+    pub artifacts: Vec<String>,
+}
+
+/// The right to work on a run. Every write of the worker shows it; a newer claim makes it worthless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The run.
+    pub run: RunId,
+    /// Grows with every claim in this ledger.
+    pub token: u64,
+}
+
+/// Something that happened to a run, with what is to be remembered of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// What.
+    pub happening: Happening,
+    /// Why, as a sentence; empty where there is nothing to say.
+    pub reason: String,
+    /// Sets [`Run::not_before`].
+    pub not_before: Option<Timestamp>,
+    /// Adds to [`Run::usage`].
+    pub usage: Usage,
+    /// Sets [`Run::artifacts`].
+    pub artifacts: Option<Vec<String>>,
+}
+
+/// A finished step of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Which attempt.
+    pub attempt: u32,
+    /// Its name: `workspace`, `package`, `turn`, `validate`, `publish`.
+    pub name: String,
+    /// When it was finished.
+    pub at: Timestamp,
+    /// The file that holds what came out of it, in the run's directory.
+    pub file: Option<String>,
+    /// That file's digest.
+    pub digest: Option<Digest>,
+    /// A few words for `show`.
+    pub note: String,
+}
+
+/// A line of a run's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryLine {
+    /// Its place in the ledger.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// The run.
+    pub run: RunId,
+    /// What happened; `None` for the first line, when it was queued.
+    pub happening: Option<Happening>,
+    /// The state after it.
+    pub state: State,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where the truth is kept. One implementation today, [`ledger::Ledger`].
+pub trait Store {
+    /// Takes a plan in: records the event and queues its rows, once by the event's key. Rows of one coalescing key that
+    /// still wait take up the newer event instead of making another job.
+    fn take_in(&mut self, plan: &Plan) -> Result<Vec<RunId>, StoreError>;
+
+    /// Takes the oldest run that may begin at `now`, and gives it a claim that makes all earlier ones worthless.
+    fn claim(&mut self, now: Timestamp) -> Result<Option<(Claim, Run)>, StoreError>;
+
+    /// Records what the worker made happen, if its claim still holds. Reaching a terminal state queues the rows that
+    /// follow, in the same transaction.
+    fn advance(&mut self, claim: &Claim, transition: Transition) -> Result<State, StoreError>;
+
+    /// Records a finished step, if the claim still holds.
+    fn record_step(&mut self, claim: &Claim, step: &Step) -> Result<(), StoreError>;
+
+    /// Records what a person made happen (held runs released, queued ones cancelled). Needs no claim; refused while the
+    /// worker is on the run, for which see [`Store::request_cancel`].
+    fn decide(&mut self, run: RunId, transition: Transition) -> Result<State, StoreError>;
+
+    /// Asks whoever works on the run to stop.
+    fn request_cancel(&mut self, run: RunId, by: &str) -> Result<(), StoreError>;
+
+    /// Puts runs back into the queue that a dead worker left active. Only for the holder of the worker lock.
+    fn recover(&mut self) -> Result<Vec<RunId>, StoreError>;
+
+    /// One run.
+    fn run(&self, id: RunId) -> Result<Run, StoreError>;
+
+    /// Runs, newest first.
+    fn runs(&self, filter: &Filter) -> Result<Vec<Run>, StoreError>;
+
+    /// How many runs stand in each state.
+    fn counts(&self) -> Result<BTreeMap<State, u64>, StoreError>;
+
+    /// The event of this key.
+    fn event(&self, key: &Digest) -> Result<Option<Event>, StoreError>;
+
+    /// The finished steps of a run, in order.
+    fn steps(&self, run: RunId) -> Result<Vec<Step>, StoreError>;
+
+    /// What happened, oldest first: to one run, or to all.
+    fn history(&self, run: Option<RunId>, limit: usize) -> Result<Vec<HistoryLine>, StoreError>;
+
+    /// Runs started and tokens used since this time.
+    fn spent_since(&self, since: Timestamp) -> Result<(u64, u64), StoreError>;
+
+    /// Whether a person paused the queue, and why.
+    fn paused(&self) -> Result<Option<String>, StoreError>;
+
+    /// Pauses or resumes the queue.
+    fn set_paused(&mut self, reason: Option<&str>) -> Result<(), StoreError>;
+}
+
+/// Which runs.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only those in one of these states; empty: all.
+    pub states: Vec<State>,
+    /// Only those of this commit.
+    pub commit: Option<Oid>,
+    /// At most so many.
+    pub limit: Option<usize>,
+}

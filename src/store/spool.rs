@@ -1,0 +1,1 @@
+//! The spool: one small file for each event.

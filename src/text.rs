@@ -1,0 +1,172 @@
+//! Turning foreign text into something a terminal, a log line or a Markdown page can show.
+//!
+//! Branch names, messages, paths and model output are stored raw and shown through this module. It knows nothing of
+//! what the text means; it only promises that nothing but printable characters, newline and tab leaves it.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// Whether a character may reach a terminal as it is: no C0 or C1 control but newline and tab, no DEL, nothing that
+/// reorders or hides text (bidirectional controls, zero-width and tag characters, line and paragraph separators).
+fn is_shown(c: char) -> bool {
+    match c {
+        '\n' | '\t' => true,
+        '\u{00ad}'
+        | '\u{034f}'
+        | '\u{061c}'
+        | '\u{115f}'..='\u{1160}'
+        | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e0fff}' => false,
+        c => !c.is_control(),
+    }
+}
+
+/// `text` with every character that could steer a terminal written as `\u{..}`. Newlines and tabs stay.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_shown) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_shown(c) {
+            out.push(c);
+        } else {
+            out.extend(c.escape_unicode());
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// [`shown`], on one line: newlines and tabs are written as `\n` and `\t`.
+pub fn one_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if is_shown(c) => out.push(c),
+            c => out.extend(c.escape_unicode()),
+        }
+    }
+    out
+}
+
+/// The bytes of a path or a ref as one line of text; bytes that are no UTF-8 become `\xNN`.
+pub fn bytes_line(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(&one_line(chunk.valid()));
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out
+}
+
+/// The first `max` characters of `text`, with `…` where something was left out.
+pub fn clipped(text: &str, max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max) {
+        None => Cow::Borrowed(text),
+        Some(_) if max == 0 => Cow::Borrowed(""),
+        Some(_) => {
+            let end = text.char_indices().nth(max - 1).map_or(0, |(at, _)| at);
+            Cow::Owned(format!("{}…", &text[..end]))
+        }
+    }
+}
+
+/// The longest prefix of `text` that is at most `max_bytes` long and ends between two characters.
+pub fn prefix_bytes(text: &str, max_bytes: usize) -> &str {
+    if text.len() <= max_bytes {
+        return text;
+    }
+    let mut end = max_bytes;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// A duration as people read it: `0.4s`, `12s`, `3m05s`, `1h02m`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => format!("{:.1}s", duration.as_secs_f64()),
+        10..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// A token count as people read it: `940`, `12.3k`, `1.2M`.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown; a double holds fifteen")]
+pub fn count(n: u64) -> String {
+    match n {
+        0..1_000 => n.to_string(),
+        1_000..1_000_000 => format!("{:.1}k", n as f64 / 1e3),
+        _ => format!("{:.1}M", n as f64 / 1e6),
+    }
+}
+
+/// A size as people read it: `12 B`, `3.4 KiB`, `1.2 MiB`.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown; a double holds fifteen")]
+pub fn bytes(n: u64) -> String {
+    match n {
+        0..1_024 => format!("{n} B"),
+        1_024..1_048_576 => format!("{:.1} KiB", n as f64 / 1024.0),
+        _ => format!("{:.1} MiB", n as f64 / 1_048_576.0),
+    }
+}
+
+/// The candidate that `word` was most likely meant to be, if one is near enough to be worth suggesting.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_and_reordering_characters_never_pass() {
+        let hostile = "a\u{1b}[31mb\u{7}c\u{9b}d\u{202e}e\u{200b}f\u{2028}g\u{e0041}h\rk";
+        for text in [shown(hostile).into_owned(), one_line(hostile), bytes_line(hostile.as_bytes())] {
+            assert!(text.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{text:?}");
+        }
+        assert_eq!(shown("tab\tand\nline ünï"), "tab\tand\nline ünï");
+        assert_eq!(one_line("a\nb"), "a\\nb");
+        assert_eq!(bytes_line(b"caf\xe9/x"), "caf\\xe9/x");
+    }
+
+    #[test]
+    fn cuts_fall_between_characters() {
+        assert_eq!(clipped("grün", 3), "gr…");
+        assert_eq!(clipped("grün", 4), "grün");
+        assert_eq!(prefix_bytes("grün", 3), "gr");
+    }
+
+    #[test]
+    fn figures_read_well() {
+        assert_eq!(duration(Duration::from_millis(412)), "0.4s");
+        assert_eq!(duration(Duration::from_secs(185)), "3m05s");
+        assert_eq!(count(12_340), "12.3k");
+        assert_eq!(bytes(3_500), "3.4 KiB");
+    }
+
+    #[test]
+    fn a_near_word_is_suggested_and_a_far_one_is_not() {
+        assert_eq!(nearest("plannr", ["planner", "tester"]), Some("planner"));
+        assert_eq!(nearest("zzz", ["planner", "tester"]), None);
+    }
+}

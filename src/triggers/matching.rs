@@ -1,0 +1,1 @@
+//! Which rows an event matches, and why.
