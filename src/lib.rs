@@ -21,4 +21,5 @@ pub mod role;
 pub mod store;
 pub mod context;
 pub mod artifact;
+pub mod worker;
 pub mod rehearsal;

@@ -124,6 +124,8 @@ pub enum Happening {
     Published,
     /// The check found too little to stand on; the artifact says so.
     PublishedInconclusive,
+    /// The answer does not fit, and asking once more did not help: there is no artifact.
+    Rejected,
     /// The attempt failed in a way that another attempt may mend.
     AttemptFailed,
     /// The worker died over it; the next one takes it up.
@@ -138,7 +140,7 @@ pub enum Happening {
 
 impl Happening {
     /// Everything that can happen.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         H::Absorbed,
         H::Held,
         H::Released,
@@ -151,6 +153,7 @@ impl Happening {
         H::Validated,
         H::Published,
         H::PublishedInconclusive,
+        H::Rejected,
         H::AttemptFailed,
         H::Recovered,
         H::Failed,
@@ -173,6 +176,7 @@ impl Happening {
             H::Validated => "validated",
             H::Published => "published",
             H::PublishedInconclusive => "published-inconclusive",
+            H::Rejected => "rejected",
             H::AttemptFailed => "attempt-failed",
             H::Recovered => "recovered",
             H::Failed => "failed",
@@ -218,6 +222,7 @@ pub const TRANSITIONS: &[(State, Happening, State)] = &[
     (S::Waiting, H::Failed, S::Failed),
     (S::Validating, H::Repaired, S::Running),
     (S::Validating, H::Validated, S::Publishing),
+    (S::Validating, H::Rejected, S::Inconclusive),
     (S::Validating, H::Questioned, S::Waiting),
     (S::Validating, H::AttemptFailed, S::Queued),
     (S::Validating, H::Recovered, S::Queued),

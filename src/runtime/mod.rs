@@ -7,6 +7,7 @@
 
 pub mod activity;
 pub mod failure;
+pub mod registry;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,1 +1,660 @@
-//! The ledger: SQLite.
+//! The ledger: the one source of truth for events, runs and what happened to them, in an embedded SQLite database.
+//!
+//! Every change is one immediate transaction, so that several processes (the worker, commands) can write. WAL mode with
+//! full synchronisation: what was committed survives a power cut. Nothing outside this file knows a column.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params, params_from_iter};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Claim, Filter, HistoryLine, Job, Run, Step, Store, StoreError, Transition};
+use crate::clock::Timestamp;
+use crate::event::{Event, Hook};
+use crate::ids::{Digest, Oid, RunId};
+use crate::policy::admission::Admission;
+use crate::run::{self, Happening, State};
+use crate::runtime::Usage;
+use crate::triggers::Coalesce;
+use crate::triggers::plan::{Plan, PlannedRow, Starts};
+
+/// The format of the file, in `PRAGMA user_version`.
+const FORMAT: i64 = 1;
+
+/// How long a writer waits for another one. Transactions take milliseconds.
+const BUSY: Duration = Duration::from_secs(10);
+
+type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// The ledger of one repository.
+#[derive(Debug)]
+pub struct Ledger {
+    connection: Connection,
+}
+
+/// Names what was being done when the database said no.
+trait Doing<T> {
+    fn doing(self, what: &str) -> Result<T>;
+}
+
+impl<T> Doing<T> for rusqlite::Result<T> {
+    fn doing(self, what: &str) -> Result<T> {
+        self.map_err(|source| StoreError::Database { doing: what.to_owned(), source })
+    }
+}
+
+impl Ledger {
+    /// Opens the ledger, creating it if it is not there.
+    pub fn open(path: &Path) -> Result<Self> {
+        let opening = format!("cannot open {}", path.display());
+        let mut connection = Connection::open(path).doing(&opening)?;
+        connection.busy_timeout(BUSY).doing(&opening)?;
+        connection.pragma_update(None, "journal_mode", "WAL").doing(&opening)?;
+        connection.pragma_update(None, "synchronous", "FULL").doing(&opening)?;
+        let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).doing(&opening)?;
+        if format == 0 {
+            let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).doing(&opening)?;
+            // Another process may have been faster.
+            let format: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0)).doing(&opening)?;
+            if format == 0 {
+                tx.execute_batch(include_str!("schema.sql")).doing(&opening)?;
+                tx.pragma_update(None, "user_version", FORMAT).doing(&opening)?;
+            }
+            tx.commit().doing(&opening)?;
+        } else if format > FORMAT {
+            return Err(StoreError::Newer { path: path.to_owned(), found: format, known: FORMAT });
+        }
+        Ok(Self { connection })
+    }
+
+    fn write(&mut self) -> Result<Transaction<'_>> {
+        self.connection.transaction_with_behavior(TransactionBehavior::Immediate).doing("cannot write to the ledger")
+    }
+
+    fn select(&self, tail: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<Run>> {
+        select_runs(&self.connection, tail, parameters)
+    }
+}
+
+/// The columns of a run, in the order [`read_run`] expects.
+const RUN_COLUMNS: &str = "id, job, state, reason, attempt, not_before, cancel, created_at, started_at, finished_at, \
+                           input_tokens, cached_tokens, output_tokens, artifacts, rehearsal, token";
+
+fn select_runs(connection: &Connection, tail: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<Run>> {
+    let doing = "cannot read runs";
+    let mut statement = connection.prepare_cached(&format!("SELECT {RUN_COLUMNS} FROM runs {tail}")).doing(doing)?;
+    let rows = statement.query_map(params_from_iter(parameters.iter()), |row| Ok(read_run(row))).doing(doing)?;
+    rows.map(|row| row.doing(doing)?.map(|(run, _)| run)).collect()
+}
+
+fn one_run(connection: &Connection, id: RunId) -> Result<(Run, u64)> {
+    let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE id = ?1");
+    connection
+        .query_row(&sql, [id.to_string()], |row| Ok(read_run(row)))
+        .optional()
+        .doing("cannot read a run")?
+        .ok_or_else(|| StoreError::NoSuchRun(id.to_string()))?
+}
+
+fn read_run(row: &Row<'_>) -> Result<(Run, u64)> {
+    let doing = "cannot read a run";
+    let id: String = row.get(0).doing(doing)?;
+    let what = format!("run {id}");
+    let state: String = row.get(2).doing(doing)?;
+    let time =
+        |column| -> Result<Option<Timestamp>> { Ok(row.get::<_, Option<i64>>(column).doing(doing)?.map(time_of)) };
+    let tokens = |column| -> Result<u64> { Ok(unsigned(row.get(column).doing(doing)?)) };
+    let run = Run {
+        id: from_json_string(&what, &id)?,
+        job: from_json(&what, &row.get::<_, String>(1).doing(doing)?)?,
+        state: from_json_string(&what, &state)?,
+        reason: row.get(3).doing(doing)?,
+        attempt: row.get(4).doing(doing)?,
+        not_before: time(5)?,
+        cancel_requested: row.get::<_, Option<String>>(6).doing(doing)?.is_some(),
+        created_at: time(7)?.unwrap_or_else(|| Timestamp::from_millis(0)),
+        started_at: time(8)?,
+        finished_at: time(9)?,
+        usage: Usage { input_tokens: tokens(10)?, cached_input_tokens: tokens(11)?, output_tokens: tokens(12)? },
+        artifacts: from_json(&what, &row.get::<_, String>(13).doing(doing)?)?,
+        rehearsal: row.get(14).doing(doing)?,
+    };
+    Ok((run, tokens(15)?))
+}
+
+fn from_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|source| StoreError::Damaged { what: what.to_owned(), source })
+}
+
+fn from_json_string<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
+    serde_json::from_value(serde_json::Value::from(text))
+        .map_err(|source| StoreError::Damaged { what: what.to_owned(), source })
+}
+
+fn to_json<T: Serialize>(what: &str, value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|source| StoreError::Damaged { what: what.to_owned(), source })
+}
+
+/// SQLite's integers are signed; ours never reach the sign bit.
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn unsigned(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+fn time_of(millis: i64) -> Timestamp {
+    Timestamp::from_millis(unsigned(millis))
+}
+
+/// Appends a line to the history.
+fn append(
+    tx: &Transaction<'_>,
+    run: RunId,
+    at: Timestamp,
+    happening: Option<Happening>,
+    state: State,
+    reason: &str,
+) -> Result<()> {
+    tx.prepare_cached("INSERT INTO transitions (run, at, happening, state, reason) VALUES (?1, ?2, ?3, ?4, ?5)")
+        .and_then(|mut statement| {
+            statement.execute(params![
+                run.to_string(),
+                signed(at.millis()),
+                happening.map(Happening::as_str),
+                state.as_str(),
+                reason
+            ])
+        })
+        .doing("cannot record what happened")?;
+    Ok(())
+}
+
+/// Makes something happen to a run: the only place that changes a state.
+fn apply(tx: &Transaction<'_>, run: &Run, transition: &Transition, now: Timestamp) -> Result<State> {
+    let impossible = || StoreError::Impossible { run: run.id, state: run.state, happening: transition.happening };
+    let state = run::after(run.state, transition.happening).ok_or_else(impossible)?;
+    append(tx, run.id, now, Some(transition.happening), state, &transition.reason)?;
+    let begins = transition.happening == Happening::Claimed;
+    let artifacts = match &transition.artifacts {
+        Some(paths) => Some(to_json("artifacts", paths)?),
+        None => None,
+    };
+    tx.prepare_cached(
+        "UPDATE runs SET state = ?2, reason = ?3, not_before = ?4,
+             attempt = attempt + ?5,
+             started_at = CASE WHEN ?5 = 1 AND started_at IS NULL THEN ?6 ELSE started_at END,
+             finished_at = CASE WHEN ?7 = 1 THEN ?6 ELSE NULL END,
+             cancel = CASE WHEN ?7 = 1 THEN NULL ELSE cancel END,
+             input_tokens = input_tokens + ?8, cached_tokens = cached_tokens + ?9, output_tokens = output_tokens + ?10,
+             artifacts = coalesce(?11, artifacts), rehearsal = coalesce(?12, rehearsal)
+         WHERE id = ?1",
+    )
+    .and_then(|mut statement| {
+        statement.execute(params![
+            run.id.to_string(),
+            state.as_str(),
+            transition.reason,
+            transition.not_before.map(|at| signed(at.millis())),
+            i64::from(begins),
+            signed(now.millis()),
+            i64::from(state.is_terminal()),
+            signed(transition.usage.input_tokens),
+            signed(transition.usage.cached_input_tokens),
+            signed(transition.usage.output_tokens),
+            artifacts,
+            transition.rehearsal,
+        ])
+    })
+    .doing("cannot update a run")?;
+    if state.is_terminal() {
+        follow(tx, run, state, now)?;
+    }
+    Ok(state)
+}
+
+/// Queues the rows that follow `run` when it ends as `state`. In the transaction that ends it, so that a crash cannot
+/// part the two.
+fn follow(tx: &Transaction<'_>, run: &Run, state: State, now: Timestamp) -> Result<()> {
+    for row in &run.job.followers {
+        let Starts::After { runs } = &row.starts else { continue };
+        if runs.iter().any(|(trigger, wanted)| *trigger == run.job.row.trigger && *wanted == state) {
+            let job = Job { row: row.clone(), caused_by: Some(run.id), retry_of: None, ..run.job.clone() };
+            enqueue(tx, job, Once::Always, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an earlier run of the same row for the same commit makes this job needless.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Once {
+    /// Yes: another event named the same commit.
+    PerCommit,
+    /// No: a person asked, or another run did.
+    Always,
+}
+
+/// Queues a job, or lets a run that still waits take it up.
+fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Timestamp) -> Result<Option<RunId>> {
+    let doing = "cannot queue a run";
+    let trigger = job.row.trigger.clone();
+    if once == Once::PerCommit && job.row.coalesce != Coalesce::None {
+        let known: Option<String> = tx
+            .query_row(
+                r#"SELECT id FROM runs WHERE "commit" = ?1 AND trigger = ?2 LIMIT 1"#,
+                params![job.change.head.as_str(), trigger],
+                |row| row.get(0),
+            )
+            .optional()
+            .doing(doing)?;
+        if let Some(run) = known {
+            link(tx, &run, &job.event)?;
+            return Ok(None);
+        }
+    }
+    let key = coalescing_key(&job);
+    if let Some(key) = &key
+        && let Some(waiting) = select_runs(
+            tx,
+            "WHERE coalesce_key = ?1 AND state IN ('queued', 'held') AND attempt = 0 ORDER BY seq DESC LIMIT 1",
+            &[key],
+        )?
+        .into_iter()
+        .next()
+    {
+        // Commits that come one after another are one change, from before the first to the last.
+        if job.change.base.as_ref() == Some(&waiting.job.change.head) {
+            job.change.base.clone_from(&waiting.job.change.base);
+        }
+        // A held run goes on saying why it is held.
+        let reason = if waiting.state == State::Held {
+            waiting.reason.clone()
+        } else {
+            format!("took up {} in place of {}", job.change.head.short(), waiting.job.change.head.short())
+        };
+        tx.execute(
+            r#"UPDATE runs SET job = ?2, "commit" = ?3 WHERE id = ?1"#,
+            params![waiting.id.to_string(), to_json("job", &job)?, job.change.head.as_str()],
+        )
+        .doing(doing)?;
+        link(tx, &waiting.id.to_string(), &job.event)?;
+        let transition = Transition::of(Happening::Absorbed, reason);
+        apply(tx, &waiting, &Transition { not_before: waiting.not_before, ..transition }, now)?;
+        return Ok(Some(waiting.id));
+    }
+    let id = RunId::new();
+    let admission = job.row.admission.clone();
+    tx.execute(
+        r#"INSERT INTO runs (id, trigger, coalesce_key, "commit", job, created_at, state)
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"#,
+        params![
+            id.to_string(),
+            trigger,
+            key,
+            job.change.head.as_str(),
+            to_json("job", &job)?,
+            signed(now.millis()),
+            State::Queued.as_str(),
+        ],
+    )
+    .doing(doing)?;
+    link(tx, &id.to_string(), &job.event)?;
+    append(tx, id, now, None, State::Queued, "")?;
+    if let Admission::Held { reason } = admission {
+        let (run, _) = one_run(tx, id)?;
+        apply(tx, &run, &Transition::of(Happening::Held, reason), now)?;
+    }
+    Ok(Some(id))
+}
+
+/// Waiting runs of the same key become one. `None`: this one is never taken up into another.
+fn coalescing_key(job: &Job) -> Option<String> {
+    match job.row.coalesce {
+        // What a person asks for by name is carried out as asked.
+        _ if job.retry_of.is_some() => None,
+        // A detached HEAD has no branch to share: one job for each commit.
+        Coalesce::Branch => job.branch.as_ref().map(|branch| format!("{}\0{branch}", job.row.trigger)),
+        Coalesce::Commit | Coalesce::None => None,
+    }
+}
+
+fn link(tx: &Transaction<'_>, run: &str, event: &Digest) -> Result<()> {
+    tx.execute("INSERT OR IGNORE INTO run_events (run, event) VALUES (?1, ?2)", params![run, event.as_str()])
+        .doing("cannot link an event to its run")?;
+    Ok(())
+}
+
+fn job_of(plan: &Plan, row: &PlannedRow, followers: &[PlannedRow]) -> Option<Job> {
+    Some(Job {
+        row: row.clone(),
+        followers: followers.to_vec(),
+        event: plan.event.key.clone(),
+        change: plan.event.change.clone()?,
+        tree: plan.event.tree.clone(),
+        branch: plan.event.branch.clone(),
+        worktree: plan.event.worktree.clone(),
+        budget: plan.budget,
+        artifacts: plan.artifacts,
+        table: plan.table.clone(),
+        caused_by: None,
+        retry_of: None,
+    })
+}
+
+impl Store for Ledger {
+    fn take_in(&mut self, plan: &Plan) -> Result<Vec<RunId>> {
+        let now = Timestamp::now();
+        let event = &plan.event;
+        let tx = self.write()?;
+        let new = tx
+            .execute(
+                "INSERT INTO events (key, at, body) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO NOTHING",
+                params![event.key.as_str(), signed(event.at.millis()), to_json("event", event)?],
+            )
+            .doing("cannot record an event")?;
+        let mut queued = Vec::new();
+        if new == 1 {
+            let once = if event.hook == Hook::Manual { Once::Always } else { Once::PerCommit };
+            let followers: Vec<_> = plan.rows.iter().filter(|row| row.starts != Starts::Now).cloned().collect();
+            for row in plan.rows.iter().filter(|row| row.starts == Starts::Now) {
+                if let Some(job) = job_of(plan, row, &followers) {
+                    queued.extend(enqueue(&tx, job, once, now)?);
+                }
+            }
+        }
+        tx.commit().doing("cannot record an event")?;
+        Ok(queued)
+    }
+
+    fn enqueue_again(&mut self, run: RunId) -> Result<RunId> {
+        let now = Timestamp::now();
+        let tx = self.write()?;
+        let (old, _) = one_run(&tx, run)?;
+        let row = PlannedRow { admission: Admission::Admitted, ..old.job.row.clone() };
+        let job = Job { row, retry_of: Some(run), ..old.job };
+        let id = enqueue(&tx, job, Once::Always, now)?;
+        tx.commit().doing("cannot queue a run")?;
+        id.ok_or_else(|| StoreError::NoSuchRun(run.to_string()))
+    }
+
+    fn next(&self, now: Timestamp) -> Result<Option<Run>> {
+        if self.paused()?.is_some() {
+            return Ok(None);
+        }
+        let next = self.select(
+            "WHERE state = 'queued' AND (not_before IS NULL OR not_before <= ?1) ORDER BY seq LIMIT 1",
+            &[&signed(now.millis())],
+        )?;
+        Ok(next.into_iter().next())
+    }
+
+    fn claim(&mut self, run: RunId, now: Timestamp) -> Result<(Claim, Run)> {
+        let tx = self.write()?;
+        let (run, _) = one_run(&tx, run)?;
+        let doing = "cannot claim a run";
+        tx.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'token'", []).doing(doing)?;
+        let token: i64 = tx
+            .query_row("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'token'", [], |row| row.get(0))
+            .doing(doing)?;
+        tx.execute("UPDATE runs SET token = ?2 WHERE id = ?1", params![run.id.to_string(), token]).doing(doing)?;
+        apply(&tx, &run, &Transition::of(Happening::Claimed, ""), now)?;
+        let (run, token) = one_run(&tx, run.id)?;
+        tx.commit().doing(doing)?;
+        Ok((Claim { run: run.id, token }, run))
+    }
+
+    fn advance(&mut self, claim: &Claim, transition: Transition) -> Result<State> {
+        let now = Timestamp::now();
+        let tx = self.write()?;
+        let (run, token) = one_run(&tx, claim.run)?;
+        if token != claim.token {
+            return Err(StoreError::StaleClaim { run: claim.run });
+        }
+        let state = apply(&tx, &run, &transition, now)?;
+        tx.commit().doing("cannot record what happened")?;
+        Ok(state)
+    }
+
+    fn record_step(&mut self, claim: &Claim, step: &Step) -> Result<()> {
+        let tx = self.write()?;
+        let (_, token) = one_run(&tx, claim.run)?;
+        if token != claim.token {
+            return Err(StoreError::StaleClaim { run: claim.run });
+        }
+        let doing = "cannot record a step";
+        tx.execute(
+            "INSERT INTO steps (run, attempt, name, at, file, digest, note) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                claim.run.to_string(),
+                step.attempt,
+                step.name,
+                signed(step.at.millis()),
+                step.file,
+                step.digest.as_ref().map(Digest::as_str),
+                step.note
+            ],
+        )
+        .doing(doing)?;
+        tx.commit().doing(doing)
+    }
+
+    fn decide(&mut self, run: RunId, transition: Transition) -> Result<State> {
+        let now = Timestamp::now();
+        let tx = self.write()?;
+        let (run, _) = one_run(&tx, run)?;
+        if run.state.is_active() {
+            return Err(StoreError::Impossible { run: run.id, state: run.state, happening: transition.happening });
+        }
+        let state = apply(&tx, &run, &transition, now)?;
+        tx.commit().doing("cannot record a decision")?;
+        Ok(state)
+    }
+
+    fn request_cancel(&mut self, run: RunId, by: &str) -> Result<()> {
+        self.connection
+            .execute("UPDATE runs SET cancel = ?2 WHERE id = ?1", params![run.to_string(), by])
+            .doing("cannot ask the worker to stop")?;
+        Ok(())
+    }
+
+    fn recover(&mut self) -> Result<Vec<RunId>> {
+        let now = Timestamp::now();
+        let tx = self.write()?;
+        let left =
+            select_runs(&tx, "WHERE state IN ('preparing', 'running', 'validating', 'publishing') ORDER BY seq", &[])?;
+        for run in &left {
+            let transition = if run.cancel_requested {
+                Transition::of(Happening::Cancelled, "cancelled while no worker was there")
+            } else if run.attempt >= run.job.policy().limits.attempts {
+                Transition::of(Happening::Failed, format!("the worker died over it {} times", run.attempt))
+            } else {
+                Transition::of(Happening::Recovered, "the worker died; it begins again")
+            };
+            apply(&tx, run, &transition, now)?;
+        }
+        tx.commit().doing("cannot recover")?;
+        Ok(left.into_iter().map(|run| run.id).collect())
+    }
+
+    fn run(&self, id: RunId) -> Result<Run> {
+        one_run(&self.connection, id).map(|(run, _)| run)
+    }
+
+    fn runs(&self, filter: &Filter) -> Result<Vec<Run>> {
+        let mut conditions = Vec::new();
+        if !filter.states.is_empty() {
+            let names: Vec<_> = filter.states.iter().map(|state| format!("'{state}'")).collect();
+            conditions.push(format!("state IN ({})", names.join(", ")));
+        }
+        let commit = filter.commit.as_ref().map(Oid::as_str);
+        if commit.is_some() {
+            conditions.push(r#""commit" = ?2"#.to_owned());
+        } else {
+            conditions.push("?2 IS NULL".to_owned());
+        }
+        let limit = filter.limit.map_or(-1, |limit| signed(limit as u64));
+        self.select(&format!("WHERE {} ORDER BY seq DESC LIMIT ?1", conditions.join(" AND ")), &[&limit, &commit])
+    }
+
+    fn counts(&self) -> Result<BTreeMap<State, u64>> {
+        let doing = "cannot count runs";
+        let mut statement =
+            self.connection.prepare_cached("SELECT state, count(*) FROM runs GROUP BY state").doing(doing)?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))).doing(doing)?;
+        let mut counts = BTreeMap::new();
+        for row in rows {
+            let (state, n) = row.doing(doing)?;
+            counts.insert(from_json_string("a state", &state)?, unsigned(n));
+        }
+        Ok(counts)
+    }
+
+    fn event(&self, key: &Digest) -> Result<Option<Event>> {
+        Ok(self.find_events(key.as_str(), 1)?.into_iter().next())
+    }
+
+    fn find(&self, text: &str, limit: usize) -> Result<Vec<RunId>> {
+        let digits: String = text.chars().filter(char::is_ascii_hexdigit).flat_map(char::to_lowercase).collect();
+        let typed = text.chars().filter(|c| *c != '-').count();
+        if digits.len() < 4 || digits.len() != typed {
+            return Ok(Vec::new());
+        }
+        let doing = "cannot look for a run";
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT id FROM runs WHERE replace(id, '-', '') LIKE ?1 OR replace(id, '-', '') LIKE ?2
+                 ORDER BY seq DESC LIMIT ?3",
+            )
+            .doing(doing)?;
+        let rows = statement
+            .query_map(params![format!("{digits}%"), format!("%{digits}"), signed(limit as u64)], |row| {
+                row.get::<_, String>(0)
+            })
+            .doing(doing)?;
+        rows.map(|row| from_json_string("a run's id", &row.doing(doing)?)).collect()
+    }
+
+    fn find_events(&self, prefix: &str, limit: usize) -> Result<Vec<Event>> {
+        if prefix.len() < 4 || !prefix.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Ok(Vec::new());
+        }
+        let doing = "cannot read events";
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT body FROM events WHERE key LIKE ?1 ORDER BY seq DESC LIMIT ?2")
+            .doing(doing)?;
+        let rows = statement
+            .query_map(params![format!("{prefix}%"), signed(limit as u64)], |row| row.get::<_, String>(0))
+            .doing(doing)?;
+        rows.map(|row| from_json("an event", &row.doing(doing)?)).collect()
+    }
+
+    fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.connection
+            .query_row("SELECT min(coalesce(not_before, 0)) FROM runs WHERE state = 'queued'", [], |row| {
+                Ok(row.get::<_, Option<i64>>(0)?.map(time_of))
+            })
+            .doing("cannot read the queue")
+    }
+
+    fn steps(&self, run: RunId) -> Result<Vec<Step>> {
+        let doing = "cannot read steps";
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT attempt, name, at, file, digest, note FROM steps WHERE run = ?1 ORDER BY seq")
+            .doing(doing)?;
+        let rows = statement
+            .query_map([run.to_string()], |row| {
+                Ok((
+                    Step {
+                        attempt: row.get(0)?,
+                        name: row.get(1)?,
+                        at: time_of(row.get(2)?),
+                        file: row.get(3)?,
+                        digest: None,
+                        note: row.get(5)?,
+                    },
+                    row.get::<_, Option<String>>(4)?,
+                ))
+            })
+            .doing(doing)?;
+        rows.map(|row| {
+            let (step, digest) = row.doing(doing)?;
+            let digest = digest.map(|text| from_json_string("a digest", &text)).transpose()?;
+            Ok(Step { digest, ..step })
+        })
+        .collect()
+    }
+
+    fn history(&self, run: Option<RunId>, limit: usize) -> Result<Vec<HistoryLine>> {
+        let doing = "cannot read the history";
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT seq, run, at, happening, state, reason FROM transitions
+                 WHERE ?1 IS NULL OR run = ?1 ORDER BY seq DESC LIMIT ?2",
+            )
+            .doing(doing)?;
+        let rows = statement
+            .query_map(params![run.map(|run| run.to_string()), signed(limit as u64)], |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, i64>(2)?,
+                    row.get::<_, Option<String>>(3)?,
+                    row.get::<_, String>(4)?,
+                    row.get::<_, String>(5)?,
+                ))
+            })
+            .doing(doing)?;
+        let mut lines = Vec::new();
+        for row in rows {
+            let (seq, run, at, happening, state, reason) = row.doing(doing)?;
+            lines.push(HistoryLine {
+                seq: unsigned(seq),
+                at: time_of(at),
+                run: from_json_string("a run's id", &run)?,
+                happening: happening.map(|text| from_json_string("a happening", &text)).transpose()?,
+                state: from_json_string("a state", &state)?,
+                reason,
+            });
+        }
+        lines.reverse();
+        Ok(lines)
+    }
+
+    fn spent_since(&self, since: Timestamp) -> Result<(u64, u64)> {
+        self.connection
+            .query_row(
+                "SELECT count(*), coalesce(sum(input_tokens + output_tokens), 0) FROM runs WHERE started_at >= ?1",
+                [signed(since.millis())],
+                |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))),
+            )
+            .doing("cannot add up what was spent")
+    }
+
+    fn paused(&self) -> Result<Option<String>> {
+        self.connection
+            .query_row("SELECT value FROM meta WHERE key = 'paused'", [], |row| row.get(0))
+            .optional()
+            .doing("cannot read the queue")
+    }
+
+    fn set_paused(&mut self, reason: Option<&str>) -> Result<()> {
+        let done = match reason {
+            Some(reason) => self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('paused', ?1)", [reason]),
+            None => self.connection.execute("DELETE FROM meta WHERE key = 'paused'", []),
+        };
+        done.doing("cannot pause or resume")?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

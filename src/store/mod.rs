@@ -65,6 +65,9 @@ pub enum StoreError {
         /// What it said.
         source: rusqlite::Error,
     },
+    /// Our own side failed: a file could not be read or written.
+    #[error(transparent)]
+    Files(#[from] crate::error::Error),
     /// A row does not hold what was written there.
     #[error("{what} does not read back: {source}")]
     Damaged {
@@ -139,6 +142,8 @@ pub struct Run {
     pub usage: Usage,
     /// Paths of its artifacts, relative to the directory that holds `.orchestrator`.
     pub artifacts: Vec<String>,
+    /// A scripted model carries it out, not an agent.
+    pub rehearsal: bool,
 }
 
 /// The right to work on a run. Every write of the worker shows it; a newer claim makes it worthless.
@@ -163,6 +168,22 @@ pub struct Transition {
     pub usage: Usage,
     /// Sets [`Run::artifacts`].
     pub artifacts: Option<Vec<String>>,
+    /// Sets [`Run::rehearsal`].
+    pub rehearsal: Option<bool>,
+}
+
+impl Transition {
+    /// What happened, with nothing more to remember than the reason.
+    pub fn of(happening: Happening, reason: impl Into<String>) -> Self {
+        Self {
+            happening,
+            reason: reason.into(),
+            not_before: None,
+            usage: Usage::default(),
+            artifacts: None,
+            rehearsal: None,
+        }
+    }
 }
 
 /// A finished step of a run.
@@ -205,8 +226,14 @@ pub trait Store {
     /// still wait take up the newer event instead of making another job.
     fn take_in(&mut self, plan: &Plan) -> Result<Vec<RunId>, StoreError>;
 
-    /// Takes the oldest run that may begin at `now`, and gives it a claim that makes all earlier ones worthless.
-    fn claim(&mut self, now: Timestamp) -> Result<Option<(Claim, Run)>, StoreError>;
+    /// Queues the job of an ended run once more, as a run of its own.
+    fn enqueue_again(&mut self, run: RunId) -> Result<RunId, StoreError>;
+
+    /// The oldest run that may begin at `now`; none while the queue is paused.
+    fn next(&self, now: Timestamp) -> Result<Option<Run>, StoreError>;
+
+    /// Takes a queued run, with a claim that makes all earlier ones worthless.
+    fn claim(&mut self, run: RunId, now: Timestamp) -> Result<(Claim, Run), StoreError>;
 
     /// Records what the worker made happen, if its claim still holds. Reaching a terminal state queues the rows that
     /// follow, in the same transaction.
@@ -236,6 +263,15 @@ pub trait Store {
 
     /// The event of this key.
     fn event(&self, key: &Digest) -> Result<Option<Event>, StoreError>;
+
+    /// Runs that a person who typed `text` may mean: by id (prefix or last digits), newest first, at most `limit`.
+    fn find(&self, text: &str, limit: usize) -> Result<Vec<RunId>, StoreError>;
+
+    /// Events whose key begins with `prefix`, newest first, at most `limit`.
+    fn find_events(&self, prefix: &str, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// When the next run may begin that waits for its time; `None` where none does.
+    fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// The finished steps of a run, in order.
     fn steps(&self, run: RunId) -> Result<Vec<Step>, StoreError>;

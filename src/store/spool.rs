@@ -1,1 +1,99 @@
-//! The spool: one small file for each event.
+//! The spool: one small fsynced file for each event, which is all that a hook writes.
+//!
+//! A hook must not wait for a database's lock nor fail because of a damaged one. File names sort by time, so that
+//! events are taken in in the order they happened. A file that does not read back is kept aside, never deleted.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::layout::Layout;
+use super::{Store, StoreError};
+use crate::error::{Context as _, Error, Result};
+use crate::files;
+use crate::ids::RunId;
+use crate::triggers::plan::{Plan, SCHEMA};
+
+/// The largest file that is taken in: a push of many refs, with every row of a large table.
+const FILE_BYTES_MAX: u64 = 32 << 20;
+
+/// Makes the plan durable. Once this returns, the event is not lost.
+pub fn write(layout: &Layout, plan: &Plan) -> Result<PathBuf> {
+    let bytes = serde_json::to_vec(plan).context(|| "cannot write the event down")?;
+    // A UUIDv7 sorts by time, within one process strictly.
+    let path = layout.spool().join(format!("{}.json", RunId::new()));
+    files::write(&path, &bytes)?;
+    Ok(path)
+}
+
+/// The files that wait, oldest first.
+fn waiting(layout: &Layout) -> Result<Vec<PathBuf>> {
+    let directory = layout.spool();
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::failed(format!("cannot read {}", directory.display())).because(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.context(|| format!("cannot read {}", directory.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Whether anything waits.
+pub fn is_empty(layout: &Layout) -> Result<bool> {
+    Ok(waiting(layout)?.is_empty())
+}
+
+/// Takes every waiting file into the store, oldest first, and removes it after the commit. Returns how many.
+///
+/// Two processes may do this at once: the store takes an event in once by its key.
+pub fn drain(layout: &Layout, store: &mut dyn Store) -> Result<usize, StoreError> {
+    let mut taken = 0;
+    for path in waiting(layout)? {
+        match read(&path) {
+            Ok(Some(plan)) => {
+                store.take_in(&plan)?;
+                taken += 1;
+                remove(&path)?;
+            }
+            // Another process was faster.
+            Ok(None) => {}
+            Err(error) => set_aside(&path, &error)?,
+        }
+    }
+    Ok(taken)
+}
+
+fn read(path: &Path) -> Result<Option<Plan>> {
+    let Some(bytes) = files::read(path, FILE_BYTES_MAX)? else { return Ok(None) };
+    let plan: Plan = serde_json::from_slice(&bytes).context(|| format!("{} does not read back", path.display()))?;
+    if plan.schema != SCHEMA {
+        return Err(Error::failed(format!("{} has form {}, this program knows {SCHEMA}", path.display(), plan.schema)));
+    }
+    Ok(Some(plan))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::failed(format!("cannot remove {}", path.display())).because(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Renames a file that cannot be taken in, so that it does not stop the ones behind it.
+fn set_aside(path: &Path, error: &Error) -> Result<()> {
+    tracing::error!(path = %path.display(), error = %error.chain(), "an event was set aside");
+    match std::fs::rename(path, path.with_extension("damaged")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::failed(format!("cannot set {} aside", path.display())).because(error))
+        }
+        _ => Ok(()),
+    }
+}

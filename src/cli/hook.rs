@@ -1,0 +1,64 @@
+//! `hook NAME …`: what the shims call.
+//!
+//! Nothing on standard output, at most one line on standard error, exit code 0 whatever is wrong inside.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use super::world;
+use crate::dispatch::{self, Outcome};
+use crate::error::Error;
+
+/// Dispatch one call of a git hook (called by the installed hooks)
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The hook's name and the arguments git gave it
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "NAME")]
+    pub call: Vec<OsString>,
+}
+
+/// Dispatches; `call` is the hook's name and its arguments.
+pub fn main(call: &[OsString]) -> ExitCode {
+    if dispatch::is_silenced() {
+        return ExitCode::SUCCESS;
+    }
+    let Some((name, arguments)) = call.split_first() else {
+        say("git-orchestrator: `hook` needs the name of a git hook");
+        return ExitCode::from(2);
+    };
+    let Some(hook) = dispatch::hook_named(name) else {
+        if name == "--help" || name == "-h" {
+            say("usage: git orchestrator hook NAME [ARGUMENTS]… (called by the installed hooks)");
+            return ExitCode::SUCCESS;
+        }
+        // A shim of another version may name a hook that this one does not know: git goes on.
+        say(&format!("git-orchestrator: the hook `{}` is not known", crate::text::one_line(&name.to_string_lossy())));
+        return ExitCode::SUCCESS;
+    };
+    let outcome = world::own_program()
+        .and_then(|own_program| dispatch::dispatch(hook, arguments, &mut io::stdin().lock(), &own_program));
+    match outcome {
+        Ok(Outcome::Nothing) => {}
+        Ok(Outcome::Said(line)) => say(&line),
+        Err(error) => say(&complaint(&error)),
+    }
+    ExitCode::SUCCESS
+}
+
+/// The error on one line, with what to type.
+fn complaint(error: &Error) -> String {
+    let next = if error.rendered_excerpt().is_some() {
+        "git orchestrator validate"
+    } else {
+        error.hints().first().map_or("git orchestrator status", String::as_str)
+    };
+    format!("git-orchestrator: {} · {}", crate::text::one_line(&error.chain()), crate::text::one_line(next))
+}
+
+fn say(line: &str) {
+    let quiet = std::env::var_os("GIT_ORCHESTRATOR_QUIET").is_some_and(|value| !value.is_empty() && value != "0");
+    if !quiet {
+        writeln!(io::stderr(), "{line}").ok();
+    }
+}

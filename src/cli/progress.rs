@@ -1,0 +1,270 @@
+//! Following runs while they go: a live line on a terminal, plain lines in a pipe.
+//!
+//! Reads what everybody may read, the ledger and the runs' `events.jsonl`; a follower that is killed changes nothing.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::ui::{BOLD, CYAN, DIM, RED, Ui, state_style};
+use crate::clock::Timestamp;
+use crate::ids::RunId;
+use crate::run::State;
+use crate::runtime::Activity;
+use crate::runtime::activity::{Recorded, Status};
+use crate::store::Run;
+use crate::text;
+
+/// How often a follower looks.
+pub const INTERVAL: Duration = Duration::from_millis(120);
+
+/// The most that is read of a record at once, in bytes; the rest comes with the next look.
+const CHUNK_BYTES: u64 = 1 << 20;
+
+/// Waits for one interval.
+#[expect(clippy::disallowed_methods, reason = "looks at what another process writes; nothing announces it")]
+pub fn pause() {
+    std::thread::sleep(INTERVAL);
+}
+
+/// Reads the lines of a growing `events.jsonl`.
+#[derive(Debug)]
+pub struct Tail {
+    path: PathBuf,
+    offset: u64,
+    partial: Vec<u8>,
+}
+
+impl Tail {
+    /// From the beginning.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, offset: 0, partial: Vec::new() }
+    }
+
+    /// What came since the last call; nothing while the file is not there.
+    pub fn read(&mut self) -> Vec<Recorded> {
+        let mut found = Vec::new();
+        while let Some(bytes) = self.chunk() {
+            self.partial.extend_from_slice(&bytes);
+            while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.partial.drain(..=end).collect();
+                // A line of another version, or a torn one: the next line is read all the same.
+                found.extend(serde_json::from_slice(&line).ok());
+            }
+        }
+        found
+    }
+
+    fn chunk(&mut self) -> Option<Vec<u8>> {
+        let mut file = File::open(&self.path).ok()?;
+        file.seek(SeekFrom::Start(self.offset)).ok()?;
+        let mut bytes = Vec::new();
+        file.take(CHUNK_BYTES).read_to_end(&mut bytes).ok()?;
+        self.offset += bytes.len() as u64;
+        (!bytes.is_empty()).then_some(bytes)
+    }
+}
+
+/// What is known of a run that is being followed.
+struct Followed {
+    tail: Tail,
+    state: Option<State>,
+    reason: String,
+    doing: String,
+    tokens: u64,
+}
+
+/// Shows runs as they go.
+pub struct Progress {
+    runs: BTreeMap<RunId, Followed>,
+    live: bool,
+    begun: Instant,
+    frame: usize,
+}
+
+/// A sign that something goes on; the words beside it say what.
+const FRAMES: [char; 4] = ['-', '\\', '|', '/'];
+
+impl Progress {
+    /// Follows on `ui`'s standard error.
+    pub fn new(ui: &Ui) -> Self {
+        Self { runs: BTreeMap::new(), live: ui.err_is_terminal, begun: Instant::now(), frame: 0 }
+    }
+
+    /// Shows what is new of these runs. `directory` finds a run's directory.
+    pub fn show(&mut self, ui: &mut Ui, runs: &[Run], directory: impl Fn(&Run) -> PathBuf) {
+        let mut current = None;
+        for run in runs {
+            let followed = self.runs.entry(run.id).or_insert_with(|| Followed {
+                tail: Tail::new(directory(run).join("events.jsonl")),
+                state: None,
+                reason: String::new(),
+                doing: String::new(),
+                tokens: 0,
+            });
+            let mut lines = Vec::new();
+            for recorded in followed.tail.read() {
+                if let Activity::TurnFinished { usage } = &recorded.activity {
+                    followed.tokens = usage.total();
+                }
+                if let Some(line) = activity_line(&recorded.activity) {
+                    followed.doing.clone_from(&line);
+                    lines.push(line);
+                }
+            }
+            let head = format!("{:<9} {}", run.job.row.role, run.job.change.head.short());
+            // On a terminal the live line shows them; a pipe gets each.
+            if !self.live {
+                for line in lines {
+                    ui.note(format!("{head}  {line}"));
+                }
+            }
+            if followed.state != Some(run.state) || followed.reason != run.reason {
+                followed.state = Some(run.state);
+                followed.reason.clone_from(&run.reason);
+                let style = state_style(run.state);
+                let is_news = !self.live || !run.state.is_active();
+                if is_news && run.state != State::Queued || !run.reason.is_empty() {
+                    let reason = text::one_line(&super::status::summary(run));
+                    let reason = if run.state.is_active() { String::new() } else { reason };
+                    if self.live {
+                        ui.live("");
+                    }
+                    ui.note(format!("{head}  {style}{}{style:#} {reason}", run.state).trim_end());
+                }
+            }
+            if run.state.is_active() {
+                current = Some((head, run.state, run.started_at));
+            }
+        }
+        if self.live {
+            self.line(ui, runs, current);
+        }
+    }
+
+    fn line(&mut self, ui: &mut Ui, runs: &[Run], current: Option<(String, State, Option<Timestamp>)>) {
+        self.frame = (self.frame + 1) % FRAMES.len();
+        let width = ui.width().unwrap_or(80).saturating_sub(1);
+        let frame = FRAMES[self.frame];
+        let (plain, style) = if let Some((head, state, started)) = current {
+            let followed = runs.iter().find(|run| run.state.is_active()).and_then(|run| self.runs.get(&run.id));
+            let time = started.map_or(self.begun.elapsed(), |at| Timestamp::now().since(at));
+            let doing = followed.map_or("", |followed| followed.doing.as_str());
+            let doing = if doing.is_empty() { state.as_str() } else { doing };
+            let tokens = followed.map_or(0, |followed| followed.tokens);
+            let tokens = if tokens == 0 { String::new() } else { format!(" · {} tokens", text::count(tokens)) };
+            (format!("{frame} {head}  {}{tokens} · {doing}", text::duration(time)), CYAN)
+        } else {
+            let waiting = runs.iter().filter(|run| run.state == State::Queued).count();
+            (format!("{frame} {waiting} queued · {}", text::duration(self.begun.elapsed())), DIM)
+        };
+        ui.live(&format!("{style}{}{style:#}", text::clipped(&plain, width)));
+    }
+
+    /// Takes the live line away.
+    pub fn end(&mut self, ui: &mut Ui) {
+        if self.live {
+            ui.live("");
+        }
+    }
+}
+
+/// An activity in one line for people; `None` for what is of no interest while it goes.
+pub fn activity_line(activity: &Activity) -> Option<String> {
+    let line = match activity {
+        Activity::CommandStarted { command, .. } => format!("$ {}", text::one_line(command)),
+        Activity::CommandFinished { command, exit_code, status, output_bytes, .. } => {
+            let end = match (status, exit_code) {
+                (Status::Declined, _) => "declined".to_owned(),
+                (_, Some(code)) => format!("exit {code}"),
+                (_, None) => "ended".to_owned(),
+            };
+            format!("$ {} ({end}, {})", text::one_line(command), text::bytes(*output_bytes))
+        }
+        Activity::Message { text } => format!("says: {}", text::clipped(&text::one_line(text), 160)),
+        Activity::Reasoning { text } => format!("thinks: {}", text::clipped(&text::one_line(text), 160)),
+        Activity::PatchFinished { changes, status, .. } => {
+            let paths: Vec<_> = changes.iter().map(|change| text::one_line(&change.path)).collect();
+            let what = if *status == Status::Completed { "patched" } else { "could not patch" };
+            format!("{what} {}", paths.join(", "))
+        }
+        Activity::ToolFinished { server, tool, status, .. } => {
+            format!("tool {}/{} {}", text::one_line(server), text::one_line(tool), word(*status))
+        }
+        Activity::Searched { query, .. } => format!("searched the web for {}", text::one_line(query)),
+        Activity::SubAgent { tool, .. } => format!("sub-agent: {}", text::one_line(tool)),
+        Activity::Todos { items } => {
+            let done = items.iter().filter(|item| item.completed).count();
+            format!("to do: {done} of {} done", items.len())
+        }
+        Activity::Decided { decision, .. } if decision.verdict != crate::policy::gatekeeper::Verdict::Allow => {
+            format!("refused by `{}`: {}", text::one_line(&decision.rule), text::one_line(&decision.reason))
+        }
+        Activity::Warning { message } => format!("warning: {}", text::one_line(message)),
+        Activity::Retrying { message } => format!("reconnects: {}", text::one_line(message)),
+        Activity::TurnFailed { message } => format!("failed: {}", text::one_line(message)),
+        Activity::TurnFinished { usage } => {
+            format!("answered · {} in, {} out", text::count(usage.input_tokens), text::count(usage.output_tokens))
+        }
+        Activity::TurnStarted => "asks the model".to_owned(),
+        Activity::ThreadStarted { .. }
+        | Activity::PatchStarted { .. }
+        | Activity::ToolStarted { .. }
+        | Activity::Decided { .. }
+        | Activity::Unknown { .. } => return None,
+    };
+    Some(line)
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::InProgress => "began",
+        Status::Completed => "done",
+        Status::Failed => "failed",
+        Status::Declined => "declined",
+    }
+}
+
+/// The last word on a run: what it came to and where to read it.
+pub fn result_line(run: &Run) -> String {
+    let style = state_style(run.state);
+    let mut line = format!(
+        "{BOLD}{}{BOLD:#} {} {style}{}{style:#}",
+        run.job.row.role,
+        run.job.change.head.short(),
+        run.state
+    );
+    let summary = super::status::summary(run);
+    if !summary.is_empty() {
+        let style = if run.state == State::Failed { RED } else { anstyle::Style::new() };
+        line.push_str(&format!(" · {style}{}{style:#}", text::one_line(&summary)));
+    }
+    if let Some(page) = run.artifacts.iter().find(|path| path.ends_with(".md")) {
+        line.push_str(&format!(" · {}", text::one_line(page)));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_tail_returns_whole_lines_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let mut tail = Tail::new(path.clone());
+        assert!(tail.read().is_empty());
+        let line = r#"{"at":"2026-01-01T00:00:00.000Z","attempt":1,"activity":{"type":"turn-started"}}"#;
+        let mut file = File::create(&path).unwrap();
+        write!(file, "{line}\nnot json\n{}", &line[..10]).unwrap();
+        assert_eq!(tail.read().len(), 1);
+        assert!(tail.read().is_empty());
+        writeln!(file, "{}", &line[10..]).unwrap();
+        assert_eq!(tail.read().len(), 1);
+    }
+}

@@ -1,0 +1,77 @@
+//! `run ROLE|TRIGGER [--commit REV] [--wait]`: start a role by hand.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::json::RunView;
+use super::ui::Ui;
+use super::wait;
+use super::world::{World, table_bytes};
+use crate::clock::Timestamp;
+use crate::dispatch::{TABLE, vocabulary};
+use crate::error::{Error, Result};
+use crate::event::observe;
+use crate::ids::RunId;
+use crate::store::Store as _;
+use crate::triggers::load;
+use crate::triggers::plan::Plan;
+
+/// Start a role, or a row of the table, for a commit
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A role (planner, architect, tester) or the name of a row
+    name: String,
+    /// The commit
+    #[arg(long, default_value = "HEAD", value_name = "REV")]
+    commit: String,
+    /// Wait for it and show how it goes
+    #[arg(long)]
+    wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Starts it.
+pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
+    let mut world = World::here()?;
+    let commit = world.repository.resolve(&args.commit)?;
+    let directory = world.repository.worktree().map_or_else(|| world.layout.home().to_owned(), ToOwned::to_owned);
+    let bytes = table_bytes(&directory)?.ok_or_else(|| {
+        Error::not_found(format!("there is no {TABLE} in {}", directory.display()))
+            .hint("`git orchestrator install` writes one to begin with")
+    })?;
+    let vocabulary = vocabulary();
+    let table = load::table(&bytes, TABLE, &vocabulary)?;
+    let event = observe::manual(&world.repository, &commit, &RunId::new().to_string(), Timestamp::now())?;
+    let plan = Plan::for_person(&table, event, &args.name, &vocabulary)?;
+    let queued = world.ledger.take_in(&plan)?;
+    let id = *queued.first().ok_or_else(|| Error::failed("nothing was queued"))?;
+    world.worker()?;
+    let run = world.reload(id)?;
+    if run.state == crate::run::State::Held {
+        return Err(Error::refused(format!("run {} is held: {}", id.short(), run.reason))
+            .hint(format!("change {TABLE}, or release it with `git orchestrator retry {}`", id.short())));
+    }
+    if !args.wait {
+        if args.json {
+            ui.json(&json!({ "schema": 1, "run": id.to_string() }))?;
+        } else {
+            let (role, short) = (&run.job.row.role, id.short());
+            ui.line(format!("{role} queued for {} as run {short} · git orchestrator wait {short}", commit.short()))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runs = wait::until_done(ui, &mut world, Some(id), None)?;
+    if args.json {
+        let home = world.layout.home().to_owned();
+        let views: Vec<_> = runs.iter().map(|run| RunView::of(run, &home, &world.run_directory(run))).collect();
+        ui.json(&json!({ "schema": 1, "runs": views }))?;
+    } else {
+        for run in &runs {
+            ui.line(super::progress::result_line(run))?;
+        }
+    }
+    Ok(wait::exit_code(&runs))
+}

@@ -1,0 +1,71 @@
+//! `worker` and the hidden `contain`: what the program starts of itself.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use super::world;
+use crate::error::{Context as _, Result};
+use crate::store::layout::Layout;
+use crate::{files, process};
+
+/// The log is begun anew beyond this size, in bytes; the last one is kept beside it.
+const LOG_BYTES_MAX: u64 = 1 << 20;
+
+/// Work on the queue until it is empty (started by the hooks)
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The directory that holds `.orchestrator`; by default that of the repository here
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
+}
+
+/// Works.
+pub fn execute(args: &Args) -> Result<ExitCode> {
+    process::lead_session();
+    let home = match &args.home {
+        Some(home) => home.clone(),
+        None => world::repository_here()?.home(),
+    };
+    let layout = Layout::new(&home);
+    if layout.state().is_dir() {
+        log_to(&layout)?;
+    }
+    let result = crate::worker::run(&home, &world::own_program()?);
+    if let Err(error) = &result {
+        tracing::error!(error = %error.chain(), "the worker ends");
+    }
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn log_to(layout: &Layout) -> Result<()> {
+    let path = layout.worker_log();
+    if path.metadata().is_ok_and(|meta| meta.len() > LOG_BYTES_MAX) {
+        fs::rename(&path, path.with_extension("log.1")).context(|| format!("cannot rotate {}", path.display()))?;
+    }
+    let file = files::append(&path)?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(Mutex::new(file))
+        .with_ansi(false)
+        .with_target(false)
+        .with_max_level(tracing::Level::INFO)
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).context(|| "cannot begin the log")
+}
+
+/// Run a program that dies with the process that started it
+#[derive(Debug, clap::Args)]
+pub struct ContainArgs {
+    /// The process that started this one
+    parent: i32,
+    /// The program and its arguments
+    #[arg(last = true, required = true)]
+    argv: Vec<OsString>,
+}
+
+/// Becomes the program.
+pub fn contain(args: &ContainArgs) -> Result<ExitCode> {
+    Err(process::contain(args.parent, &args.argv))
+}

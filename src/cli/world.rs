@@ -1,0 +1,131 @@
+//! What most commands need: the repository, its ledger brought up to date, and a worker if there is work.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context as _, Error, Result};
+use crate::git::Repository;
+use crate::ids::{Oid, RunId};
+use crate::store::layout::Layout;
+use crate::store::ledger::Ledger;
+use crate::store::{Filter, Run, Store as _, StoreError, spool};
+use crate::worker;
+
+/// The repository at hand.
+pub struct World {
+    /// The repository.
+    pub repository: Repository,
+    /// Its paths.
+    pub layout: Layout,
+    /// Its ledger, with everything taken in that hooks wrote.
+    pub ledger: Ledger,
+}
+
+/// What a person names: a run or a commit.
+pub enum Named {
+    /// One run.
+    Run(Box<Run>),
+    /// The runs of one commit, newest first.
+    Commit(Oid, Vec<Run>),
+}
+
+impl World {
+    /// The repository around the current directory, where `install` has been.
+    pub fn here() -> Result<Self> {
+        let repository = repository_here()?;
+        let layout = Layout::new(&repository.home());
+        if !layout.exists() {
+            return Err(Error::not_found(format!("git-orchestrator is not installed in {}", layout.home().display()))
+                .hint("run `git orchestrator install`"));
+        }
+        layout.create()?;
+        let mut ledger = Ledger::open(&layout.ledger())?;
+        spool::drain(&layout, &mut ledger)?;
+        Ok(Self { repository, layout, ledger })
+    }
+
+    /// The living worker's pid. If none lives though there is work, one is started: see `worker::lock`.
+    pub fn worker(&self) -> Result<Option<u32>> {
+        let living = worker::lock::living_worker(&self.layout)?;
+        if living.is_none() && worker::has_work(&self.layout)? {
+            worker::lock::ensure_running(&self.layout, &own_program()?)?;
+            return worker::lock::living_worker(&self.layout);
+        }
+        Ok(living)
+    }
+
+    /// The run a person names: by id, by its first or last digits.
+    pub fn run(&self, typed: &str) -> Result<Run> {
+        match self.ledger.find(typed, 2)?.as_slice() {
+            [] => Err(Error::not_found(format!("there is no run `{}`", crate::text::one_line(typed)))
+                .hint("`git orchestrator status` lists them")),
+            [id] => Ok(self.ledger.run(*id)?),
+            [..] => Err(Error::usage(format!("`{}` names more than one run", crate::text::one_line(typed)))
+                .hint("type more digits; `git orchestrator status --json` has the whole ids")),
+        }
+    }
+
+    /// The run, or the commit, that a person names. Runs come first: their ids are what `status` shows.
+    pub fn named(&self, typed: &str) -> Result<Named> {
+        match self.run(typed) {
+            Ok(run) => Ok(Named::Run(Box::new(run))),
+            Err(no_run) => {
+                let Ok(commit) = self.repository.resolve(typed) else { return Err(no_run) };
+                let runs = self.ledger.runs(&Filter { commit: Some(commit.clone()), ..Filter::default() })?;
+                Ok(Named::Commit(commit, runs))
+            }
+        }
+    }
+
+    /// The newest run.
+    pub fn newest(&self) -> Result<Run> {
+        let runs = self.ledger.runs(&Filter { limit: Some(1), ..Filter::default() })?;
+        runs.into_iter().next().ok_or_else(|| {
+            Error::not_found("nothing has run yet").hint("commit something that a row of triggers.yaml matches")
+        })
+    }
+
+    /// The directory of a run.
+    pub fn run_directory(&self, run: &Run) -> PathBuf {
+        self.layout.run(run.id, run.created_at)
+    }
+
+    /// The run as it stands now.
+    pub fn reload(&self, id: RunId) -> Result<Run> {
+        Ok(self.ledger.run(id)?)
+    }
+}
+
+/// The repository around the current directory.
+pub fn repository_here() -> Result<Repository> {
+    let here = env::current_dir().context(|| "cannot tell the current directory")?;
+    Repository::discover(&here, true)
+}
+
+/// This program's own file, links resolved: what shims call and what workers are started from.
+pub fn own_program() -> Result<PathBuf> {
+    let program = env::current_exe().context(|| "cannot tell where this program lies")?;
+    Ok(program.canonicalize().unwrap_or(program))
+}
+
+/// Reads the table of a worktree, if there is one.
+pub fn table_bytes(directory: &Path) -> Result<Option<Vec<u8>>> {
+    crate::files::read(&directory.join(crate::dispatch::TABLE), crate::dispatch::TABLE_BYTES_MAX)
+}
+
+/// A store's refusal, as an error for a person.
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Files(error) => error,
+            StoreError::NoSuchRun(_) => Self::not_found(error.to_string()),
+            StoreError::Impossible { .. } => Self::refused(error.to_string()),
+            StoreError::Newer { .. } => {
+                Self::failed(error.to_string()).hint("update git-orchestrator; nothing was changed")
+            }
+            StoreError::Database { .. } | StoreError::Damaged { .. } | StoreError::StaleClaim { .. } => {
+                Self::failed("the ledger does not answer").because(error)
+            }
+        }
+    }
+}

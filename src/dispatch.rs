@@ -1,0 +1,113 @@
+//! The hook's hot path: what git did → the rows it matches → one durable file → a worker.
+//!
+//! Nothing here waits for a lock, opens the database, starts git or reads the working tree beyond the table. Whatever
+//! goes wrong, an observing hook says so in one line and git goes on.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::Path;
+
+use crate::clock::Timestamp;
+use crate::error::{Context as _, Result};
+use crate::event::{Hook, observe};
+use crate::files;
+use crate::git::Repository;
+use crate::policy::admission::Admission;
+use crate::process;
+use crate::role;
+use crate::runtime::registry;
+use crate::store::layout::Layout;
+use crate::store::spool;
+use crate::triggers::plan::{Plan, PlannedRow, Starts};
+use crate::triggers::{Vocabulary, load};
+use crate::worker::lock;
+
+/// The table's file name, at the top of the worktree.
+pub const TABLE: &str = "triggers.yaml";
+
+/// The largest table that is read, in bytes.
+pub const TABLE_BYTES_MAX: u64 = 256 << 10;
+
+/// What a hook did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was nothing to do.
+    Nothing,
+    /// Something was queued: the line to say.
+    Said(String),
+}
+
+/// The words a table may use.
+pub fn vocabulary() -> Vocabulary<'static> {
+    Vocabulary { roles: role::NAMES, runtimes: registry::NAMES, contract: role::contract }
+}
+
+/// Whether a hook is to do nothing at all: inside a run of ours, or because a person said so.
+pub fn is_silenced() -> bool {
+    let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
+    set(process::RUN_MARKER) || set("GIT_ORCHESTRATOR_SKIP")
+}
+
+/// Dispatches one call of a hook.
+pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, own_program: &Path) -> Result<Outcome> {
+    let here = env::current_dir().context(|| "cannot tell the current directory")?;
+    let repository = Repository::discover(&here, true)?;
+    let layout = Layout::new(&repository.home());
+    if !layout.exists() {
+        return Ok(Outcome::Nothing);
+    }
+    let Some(table) = repository.worktree().map(|top| top.join(TABLE)) else { return Ok(Outcome::Nothing) };
+    let Some(bytes) = files::read(&table, TABLE_BYTES_MAX)? else { return Ok(Outcome::Nothing) };
+    // A table that does not name the hook has no row for it: there is no need to read it as YAML.
+    if !contains(&bytes, hook.as_str().as_bytes()) {
+        return Ok(Outcome::Nothing);
+    }
+    let vocabulary = vocabulary();
+    let table = load::table(&bytes, TABLE, &vocabulary)?;
+    let Some(event) = observe::observe(hook, arguments, stdin, &repository, Timestamp::now())? else {
+        return Ok(Outcome::Nothing);
+    };
+    let change = event.change.clone();
+    let mut paths = || match &change {
+        Some(change) => repository.changed_paths(change),
+        None => Ok(Vec::new()),
+    };
+    let Some(plan) = Plan::of(&table, event, &vocabulary, &mut paths)? else { return Ok(Outcome::Nothing) };
+    layout.create()?;
+    spool::write(&layout, &plan)?;
+    // From here on nothing is lost: if the worker cannot be started, the next hook or command does it.
+    lock::ensure_running(&layout, own_program)?;
+    Ok(Outcome::Said(line(&plan)))
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+/// The one line a hook says: what was queued, for which commit, and what to type.
+fn line(plan: &Plan) -> String {
+    let commit = plan.event.commit().map_or("", |commit| commit.short());
+    let names = |held: bool| {
+        let rows = plan.rows.iter().filter(|row| row.starts == Starts::Now && is_held(row) == held);
+        rows.map(|row| row.role.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let (queued, held) = (names(false), names(true));
+    let mut said = Vec::new();
+    if !queued.is_empty() {
+        said.push(format!("{queued} queued for {commit}"));
+    }
+    if !held.is_empty() {
+        said.push(format!("{held} held for {commit}"));
+    }
+    format!("git-orchestrator: {} · git orchestrator status", said.join("; "))
+}
+
+fn is_held(row: &PlannedRow) -> bool {
+    matches!(row.admission, Admission::Held { .. })
+}
+
+/// Whether the word is a hook's name that `install` sets up.
+pub fn hook_named(name: &OsStr) -> Option<Hook> {
+    name.to_str().and_then(Hook::parse)
+}

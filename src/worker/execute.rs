@@ -1,0 +1,419 @@
+//! One attempt of one run, from its claim to the state it ends in.
+//!
+//! The steps are: probe the runtime, prepare the workspace, make the package, run the turn, judge the answer (and ask
+//! once more if it does not fit), publish. Each is recorded before the next begins. What can go wrong for a reason a
+//! person should read becomes a transition; only a store that cannot be written to ends the worker.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::record::Record;
+use super::{LOOK_INTERVAL, Worker};
+use crate::artifact::{self, Conclusion, Envelope, Judgement};
+use crate::clock::Timestamp;
+use crate::context::{self, Context, Handoff, Inputs, Package};
+use crate::error::Error;
+use crate::event::Event;
+use crate::files;
+use crate::git::workspace::{self, Workspace};
+use crate::ids::Digest;
+use crate::policy::Limits;
+use crate::policy::gatekeeper::AllowList;
+use crate::process;
+use crate::role::Role;
+use crate::run::{Happening, State};
+use crate::runtime::{Activity, Capabilities, Class, Failure, Outcome, Runtime, SandboxProfile, Turn, Usage, registry};
+use crate::store::{Claim, Filter, Run, Store, StoreError, Transition, spool};
+
+/// The largest artifact that is handed over, in bytes.
+const HANDOFF_BYTES_MAX: u64 = 4 << 20;
+
+/// How many rows of the history a chain of handoffs may be long: rows cannot form a cycle, so a longer one is damage.
+const CHAIN_MAX: usize = 16;
+
+/// Why an attempt did not end in an artifact.
+enum Ended {
+    /// The run has a new state for this reason.
+    With(Box<Transition>),
+    /// The store refused.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Our own side failed: the run says so, and the next one begins.
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        let mut reason = error.chain();
+        if let Some(hint) = error.hints().first() {
+            reason.push_str(" · ");
+            reason.push_str(hint);
+        }
+        Self::With(Box::new(Transition::of(Happening::Failed, reason)))
+    }
+}
+
+/// What is ready when a turn begins.
+struct Prepared {
+    role: &'static Role,
+    runtime: Box<dyn Runtime>,
+    capabilities: Capabilities,
+    workspace: Workspace,
+    sandbox: SandboxProfile,
+    package: Package,
+    schema: Value,
+}
+
+impl Worker {
+    /// Carries out one attempt and returns the state it ended in.
+    pub(super) async fn execute(&mut self, claim: &Claim, run: Run) -> Result<State, StoreError> {
+        let directory = self.layout.run(run.id, run.created_at);
+        let steps = u32::try_from(self.ledger.steps(run.id)?.len()).unwrap_or(u32::MAX);
+        let mut record = Record::open(&directory, run.attempt, steps)?;
+        let ended = self.attempt(claim, &run, &mut record).await;
+        // Whatever the turn left behind is gone before the run's state says that it is over.
+        let left = process::end_descendants(Duration::from_secs(5));
+        if left > 0 {
+            tracing::error!(run = %run.id, left, "processes of the run could not be ended");
+        }
+        let state = match ended {
+            Ok(state) => state,
+            Err(Ended::With(transition)) => self.ledger.advance(claim, *transition)?,
+            Err(Ended::Store(error)) => return Err(error),
+        };
+        self.refresh_inbox()?;
+        Ok(state)
+    }
+
+    async fn attempt(&mut self, claim: &Claim, run: &Run, record: &mut Record) -> Result<State, Ended> {
+        let prepared = self.prepare(claim, run, record).await?;
+        let rehearsal = registry::is_rehearsal(&self.environment);
+        let begun = Transition { rehearsal: Some(rehearsal), ..Transition::of(Happening::Prepared, "") };
+        self.ledger.advance(claim, begun)?;
+
+        let mut spent = Usage::default();
+        let outcome = self.turn(claim, run, record, &prepared, &prepared.package.prompt, None, &mut spent).await?;
+        self.ledger.advance(claim, used(Happening::Answered, spent))?;
+        let mut judged = self.judge(claim, run, record, &prepared, &outcome)?;
+        let mut last = outcome;
+
+        if let Err(problems) = &judged
+            && let Some(thread) = last.thread.clone()
+            && run.usage.plus(spent).total() < run.job.policy().limits.tokens
+        {
+            let reason = format!("the answer did not fit: {}", problems.first().map_or("", String::as_str));
+            self.ledger.advance(claim, Transition::of(Happening::Repaired, reason))?;
+            let prompt = repair_prompt(problems);
+            let mut more = Usage::default();
+            let resume = Some((thread.as_str(), last.thread_usage));
+            last = self.turn(claim, run, record, &prepared, &prompt, resume, &mut more).await?;
+            spent = spent.plus(more);
+            self.ledger.advance(claim, used(Happening::Answered, more))?;
+            judged = self.judge(claim, run, record, &prepared, &last)?;
+        }
+        let judgement = match judged {
+            Ok(judgement) => judgement,
+            Err(problems) => {
+                let reason = format!("no usable answer: {}", problems.join("; "));
+                return Err(Ended::With(Box::new(Transition::of(Happening::Rejected, reason))));
+            }
+        };
+        self.ledger.advance(claim, Transition::of(Happening::Validated, ""))?;
+        let envelope = envelope(run, &prepared, &last, rehearsal, run.usage.plus(spent));
+        let paths = artifact::publish(&self.layout, &envelope, &judgement)?;
+        record.step(&mut self.ledger, claim, "publish", &paths.join(", "), &json!({ "artifacts": paths }))?;
+        let happening = match &judgement.conclusion {
+            Conclusion::Conclusive => Happening::Published,
+            Conclusion::Inconclusive { .. } => Happening::PublishedInconclusive,
+        };
+        let published = Transition { artifacts: Some(paths), ..Transition::of(happening, judgement.headline) };
+        Ok(self.ledger.advance(claim, published)?)
+    }
+
+    /// Everything before the model is asked.
+    async fn prepare(&mut self, claim: &Claim, run: &Run, record: &mut Record) -> Result<Prepared, Ended> {
+        let job = &run.job;
+        let policy = job.policy();
+        let role = Role::find(&job.row.role)?;
+        let runtime = registry::find(&job.row.runtime, &self.own_program, &self.environment)?;
+        let workspace = workspace::prepare(&self.repository, role.name, &job.change.head, &self.environment)?;
+        let sandbox = SandboxProfile {
+            mode: policy.sandbox,
+            network: policy.network,
+            temporary: workspace.temporary.clone(),
+            command_environment: workspace::neutral_configuration(&self.repository)?.into_iter().collect(),
+        };
+        let capabilities = runtime
+            .probe(&self.environment, &sandbox, &workspace.path)
+            .await
+            .map_err(|failure| self.ended_by(run, failure, Usage::default()))?;
+        let place = workspace.path.display().to_string();
+        let runtime_name = runtime.name();
+        record.step(
+            &mut self.ledger,
+            claim,
+            "workspace",
+            &format!("{runtime_name} {}", capabilities.version),
+            &json!({ "workspace": place, "commit": job.change.head, "runtime": runtime_name, "capabilities": capabilities }),
+        )?;
+
+        let event = self.event_of(run)?;
+        let handoffs = self.handoffs(run)?;
+        let inputs = Inputs { role, job, event: &event, repository: &self.repository, handoffs: &handoffs };
+        let package = context::package(inputs)?;
+        let schema = role.schema_value();
+        record.write("prompt.md", package.prompt.as_bytes())?;
+        record.write("context.json", &pretty(&package.context)?)?;
+        record.write("schema.json", &pretty(&schema)?)?;
+        let note = format!("{} of prompt", crate::text::bytes(package.prompt.len() as u64));
+        record.step(&mut self.ledger, claim, "package", &note, &json!({ "prompt": package.context.prompt }))?;
+        Ok(Prepared { role, runtime, capabilities, workspace, sandbox, package, schema })
+    }
+
+    fn event_of(&self, run: &Run) -> Result<Event, Ended> {
+        let missing = || Error::failed(format!("the event of run {} is not in the ledger", run.id));
+        Ok(self.ledger.event(&run.job.event)?.ok_or_else(missing)?)
+    }
+
+    /// What the runs found whose ends led to this one, first to last.
+    fn handoffs(&self, run: &Run) -> Result<Vec<Handoff>, Ended> {
+        let mut handoffs = Vec::new();
+        let mut cause = run.job.caused_by;
+        while let Some(id) = cause.filter(|_| handoffs.len() < CHAIN_MAX) {
+            let earlier = self.ledger.run(id)?;
+            cause = earlier.job.caused_by;
+            let Some(path) = earlier.artifacts.iter().find(|path| path.ends_with(".json")) else { continue };
+            let Some(bytes) = files::read(&self.layout.home().join(path), HANDOFF_BYTES_MAX)? else {
+                return Err(Error::failed(format!("the artifact {path} of run {} is gone", id.short())).into());
+            };
+            let artifact: Value = serde_json::from_slice(&bytes)
+                .map_err(|error| Error::failed(format!("the artifact {path} does not read back")).because(error))?;
+            // Another run may have replaced the file since; what is handed over is the result of this run's cause.
+            if artifact.pointer("/envelope/run").and_then(Value::as_str) != Some(&id.to_string()) {
+                return Err(Error::failed(format!("{path} is not the artifact of run {} any more", id.short())).into());
+            }
+            handoffs.push(Handoff {
+                role: earlier.job.row.role.clone(),
+                path: path.clone(),
+                answer: artifact.get("answer").map(Value::to_string).unwrap_or_default(),
+                digest: Digest::of(&bytes),
+            });
+        }
+        handoffs.reverse();
+        Ok(handoffs)
+    }
+
+    /// Runs one turn, with an eye on the queue and on whoever wants it to stop.
+    #[expect(clippy::too_many_arguments, reason = "the two turns of an attempt differ in prompt, thread and usage")]
+    async fn turn(
+        &mut self,
+        claim: &Claim,
+        run: &Run,
+        record: &mut Record,
+        prepared: &Prepared,
+        prompt: &str,
+        resume: Option<(&str, Usage)>,
+        spent: &mut Usage,
+    ) -> Result<Outcome, Ended> {
+        let policy = run.job.policy();
+        let gatekeeper = AllowList::of(policy);
+        let limits: &Limits = &policy.limits;
+        let (cancel, cancelled) = watch::channel(false);
+        let directory = record.directory().to_owned();
+        let begun = Instant::now();
+        let result = {
+            let mut sink = |activity| record.activity(activity);
+            let turn = prepared.runtime.turn(Turn {
+                workspace: &prepared.workspace.path,
+                run_directory: &directory,
+                prompt,
+                schema: &prepared.schema,
+                sandbox: &prepared.sandbox,
+                resume,
+                limits,
+                gatekeeper: &gatekeeper,
+                sink: &mut sink,
+                cancel: cancelled,
+                environment: &self.environment,
+            });
+            tokio::pin!(turn);
+            let mut look = tokio::time::interval(LOOK_INTERVAL);
+            let mut stop_wanted = false;
+            loop {
+                tokio::select! {
+                    result = &mut turn => break result,
+                    _ = look.tick() => {
+                        if let Err(error) = spool::drain(&self.layout, &mut self.ledger) {
+                            tracing::error!(%error, "cannot take events in");
+                        }
+                        let asked = self.ledger.run(claim.run).is_ok_and(|run| run.cancel_requested);
+                        if asked && !cancel.send_replace(true) {
+                            tracing::info!(run = %claim.run, "a person wants it to stop");
+                        }
+                    }
+                    () = self.signals.stop(), if !stop_wanted => {
+                        stop_wanted = true;
+                        cancel.send_replace(true);
+                    }
+                }
+            }
+        };
+        record.flush()?;
+        let result = result.map_err(|failure| {
+            record.activity(Activity::TurnFailed { message: failure.message.clone() });
+            self.ended_by(run, failure, *spent)
+        });
+        let outcome = result?;
+        *spent = spent.plus(outcome.usage);
+        record.write("answer.json", outcome.answer.as_bytes())?;
+        let note = format!(
+            "{} · {} in, {} out",
+            crate::text::duration(begun.elapsed()),
+            crate::text::count(outcome.usage.input_tokens),
+            crate::text::count(outcome.usage.output_tokens)
+        );
+        record.step(&mut self.ledger, claim, "turn", &note, &outcome)?;
+        Ok(outcome)
+    }
+
+    /// What becomes of a run whose turn or probe failed.
+    fn ended_by(&self, run: &Run, failure: Failure, spent: Usage) -> Ended {
+        let limits = &run.job.policy().limits;
+        let usage = spent.plus(failure.usage);
+        let reason = match &failure.fix {
+            Some(fix) => format!("{} · {fix}", failure.message),
+            None => failure.message.clone(),
+        };
+        let transition = |happening, reason| Transition { usage, ..Transition::of(happening, reason) };
+        let asked = self.ledger.run(run.id).is_ok_and(|run| run.cancel_requested);
+        Ended::With(Box::new(match failure.class {
+            Class::Cancelled if asked => transition(Happening::Cancelled, "cancelled by a person".to_owned()),
+            Class::Cancelled => {
+                transition(Happening::Recovered, "the worker was told to end; it begins again".to_owned())
+            }
+            class if !class.is_retryable() => transition(Happening::Failed, reason),
+            _ if run.attempt >= limits.attempts => {
+                let tries = if run.attempt == 1 { "1 attempt".to_owned() } else { format!("{} attempts", run.attempt) };
+                transition(Happening::Failed, format!("gave up after {tries}: {reason}"))
+            }
+            _ if run.usage.plus(usage).total() >= limits.tokens => {
+                transition(Happening::Failed, format!("{reason} · no further attempt: the run's tokens are used up"))
+            }
+            _ => {
+                let wait = backoff(run.attempt).max(failure.retry_after.unwrap_or_default());
+                let reason = format!("{reason} · attempt {} in {}", run.attempt + 1, crate::text::duration(wait));
+                let not_before = Some(Timestamp::now().plus(wait));
+                Transition { not_before, ..transition(Happening::AttemptFailed, reason) }
+            }
+        }))
+    }
+
+    fn judge(
+        &mut self,
+        claim: &Claim,
+        run: &Run,
+        record: &mut Record,
+        prepared: &Prepared,
+        outcome: &Outcome,
+    ) -> Result<Result<Judgement, Vec<String>>, Ended> {
+        let context: &Context = &prepared.package.context;
+        let judged = artifact::judge(
+            prepared.role,
+            &outcome.answer,
+            context,
+            record.activities(),
+            &self.repository,
+            &run.job.change.head,
+        );
+        let (note, payload) = match &judged {
+            Ok(judgement) => (judgement.headline.clone(), json!({ "evidence": judgement.evidence })),
+            Err(problems) => ("the answer does not fit".to_owned(), json!({ "problems": problems })),
+        };
+        record.step(&mut self.ledger, claim, "validate", &note, &payload)?;
+        Ok(judged)
+    }
+
+    fn refresh_inbox(&self) -> Result<(), StoreError> {
+        let runs = self.ledger.runs(&Filter { limit: Some(200), ..Filter::default() })?;
+        write_inbox(&self.layout.inbox(), &artifact::inbox(self.layout.home(), &runs));
+        Ok(())
+    }
+}
+
+/// The inbox can be made anew at any time: that it cannot be written is no reason to fail a run.
+fn write_inbox(path: &Path, page: &str) {
+    if let Err(error) = files::write(path, page.as_bytes()) {
+        tracing::error!(error = %error.chain(), "cannot write the inbox");
+    }
+}
+
+/// How long a failed attempt waits for the next one: min(10 s · 2^(n-1), 300 s) (DESIGN: a run's states).
+fn backoff(attempt: u32) -> Duration {
+    let doublings = attempt.saturating_sub(1).min(8);
+    Duration::from_secs((10_u64 << doublings).min(300))
+}
+
+fn used(happening: Happening, usage: Usage) -> Transition {
+    Transition { usage, ..Transition::of(happening, "") }
+}
+
+fn pretty(value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec_pretty(value).map_err(|error| Error::failed("cannot write a record of the run").because(error))
+}
+
+/// What the model is told when its answer does not fit. The problems are our own sentences.
+fn repair_prompt(problems: &[String]) -> String {
+    let mut prompt = String::from("Your last message is not usable as the answer:\n");
+    for problem in problems.iter().take(20) {
+        prompt.push_str("- ");
+        prompt.push_str(&crate::text::one_line(problem));
+        prompt.push('\n');
+    }
+    prompt.push_str("Answer again with exactly one JSON object that fits the schema, and nothing else.\n");
+    prompt
+}
+
+fn envelope(run: &Run, prepared: &Prepared, outcome: &Outcome, rehearsal: bool, usage: Usage) -> Envelope {
+    let job = &run.job;
+    let policy = serde_json::to_vec(job.policy()).unwrap_or_default();
+    Envelope {
+        schema: 1,
+        run: run.id,
+        role: prepared.role.name.to_owned(),
+        trigger: job.row.trigger.clone(),
+        event: job.event.clone(),
+        commit: job.change.head.clone(),
+        tree: job.tree.clone(),
+        branch: job.branch.clone(),
+        runtime: prepared.runtime.name().to_owned(),
+        runtime_version: prepared.capabilities.version.clone(),
+        model: outcome.model.clone(),
+        rehearsal,
+        policy: Digest::of(&policy),
+        prompt: prepared.package.context.prompt.clone(),
+        skill: prepared.package.context.skill.clone(),
+        attempt: run.attempt,
+        usage,
+        started_at: run.started_at.unwrap_or(run.created_at),
+        finished_at: Timestamp::now(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_five_minutes() {
+        let seconds: Vec<_> = (1..8).map(|attempt| backoff(attempt).as_secs()).collect();
+        assert_eq!(seconds, [10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(backoff(u32::MAX).as_secs(), 300);
+    }
+}

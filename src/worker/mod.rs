@@ -1,0 +1,187 @@
+//! The worker: takes runs one by one, in order, and ends when nothing is left.
+//!
+//! It is the same program as the hook, started by it, in a session of its own. It holds the worker lock while it lives.
+//! It knows the stages (workspace, package, runtime, judgement, publication) by their functions only: what a role is
+//! or how a runtime works is none of its business.
+
+pub mod execute;
+pub mod lock;
+pub mod record;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::lock::WorkerLock;
+use crate::clock::Timestamp;
+use crate::error::{Context as _, Error, Result};
+use crate::git::Repository;
+use crate::policy::Budget;
+use crate::process;
+use crate::run::Happening;
+use crate::runtime::Environment;
+use crate::store::layout::Layout;
+use crate::store::ledger::Ledger;
+use crate::store::{Run, Store, StoreError, Transition, spool};
+
+/// How often a working or waiting worker looks for new events and for a person's word.
+pub const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What a worker needs to know.
+pub struct Worker {
+    layout: Layout,
+    repository: Repository,
+    ledger: Ledger,
+    environment: Environment,
+    own_program: PathBuf,
+    signals: Signals,
+}
+
+/// The signals that ask a worker to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    stopped: bool,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let install = |kind| signal(kind).context(|| "cannot listen for signals");
+        Ok(Self {
+            terminate: install(SignalKind::terminate())?,
+            interrupt: install(SignalKind::interrupt())?,
+            stopped: false,
+        })
+    }
+
+    /// Returns when the worker is asked to end; at once, if it was.
+    async fn stop(&mut self) {
+        if self.stopped {
+            return;
+        }
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        self.stopped = true;
+    }
+}
+
+/// Works on the repository whose `.orchestrator` lies in `home` until nothing is left. Does nothing if a worker lives.
+pub fn run(home: &Path, own_program: &Path) -> Result<()> {
+    process::adopt_orphans();
+    let layout = Layout::new(home);
+    if !layout.exists() {
+        return Err(Error::not_found(format!("there is no {}", layout.root().display()))
+            .hint("run `git orchestrator install` first"));
+    }
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context(|| "cannot start the worker")?;
+    while let Some(lock) = WorkerLock::acquire(&layout)? {
+        let stopped = runtime.block_on(async {
+            let mut worker = Worker {
+                repository: Repository::discover(home, false)?,
+                ledger: Ledger::open(&layout.ledger()).context(|| "cannot open the ledger")?,
+                environment: process::clean_environment(),
+                own_program: own_program.to_owned(),
+                signals: Signals::new()?,
+                layout: layout.clone(),
+            };
+            worker.work().await?;
+            Ok::<_, Error>(worker.signals.stopped)
+        })?;
+        drop(lock);
+        // Only after the lock is free may the queue be looked at for the last time: see `lock`.
+        if stopped || !has_work(&layout)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a worker would find something to do, now or later.
+pub fn has_work(layout: &Layout) -> Result<bool> {
+    if !spool::is_empty(layout)? {
+        return Ok(true);
+    }
+    if !layout.ledger().exists() {
+        return Ok(false);
+    }
+    let ledger = Ledger::open(&layout.ledger()).context(|| "cannot open the ledger")?;
+    let paused = ledger.paused().context(|| "cannot read the queue")?.is_some();
+    let due = ledger.next_due().context(|| "cannot read the queue")?;
+    Ok(!paused && due.is_some())
+}
+
+impl Worker {
+    async fn work(&mut self) -> Result<()> {
+        let recovered = self.ledger.recover().context(|| "cannot recover what a dead worker left")?;
+        for run in recovered {
+            tracing::warn!(run = %run, "a worker died over this run");
+        }
+        while !self.signals.stopped {
+            let taken_in = self.take_in();
+            let now = Timestamp::now();
+            match self.ledger.next(now).context(|| "cannot read the queue")? {
+                Some(run) => self.begin(&run, now).await?,
+                None if self.ledger.paused().context(|| "cannot read the queue")?.is_some() => break,
+                None => match self.ledger.next_due().context(|| "cannot read the queue")? {
+                    // A retry waits for its time.
+                    Some(_) => tokio::select! {
+                        () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                        () = self.signals.stop() => {}
+                    },
+                    // Not `break`: the files that could not be taken in would be found again, for ever.
+                    None => return taken_in.context(|| "cannot take events in"),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes new events in. After a failure the files wait where they are, and the run at hand goes on.
+    fn take_in(&mut self) -> Result<(), StoreError> {
+        spool::drain(&self.layout, &mut self.ledger).map(drop)
+    }
+
+    async fn begin(&mut self, run: &Run, now: Timestamp) -> Result<()> {
+        if let Some(reason) = self.over_budget(run, now).context(|| "cannot read what was spent")? {
+            let held = Transition::of(Happening::Held, reason);
+            self.ledger.decide(run.id, held).context(|| "cannot hold a run")?;
+            return Ok(());
+        }
+        let (claim, run) = self.ledger.claim(run.id, now).context(|| "cannot claim a run")?;
+        tracing::info!(run = %run.id, trigger = %run.job.row.trigger, attempt = run.attempt, "begins");
+        match self.execute(&claim, run).await {
+            Ok(state) => tracing::info!(run = %claim.run, %state, "ends"),
+            // Somebody else works on it now: not ours to touch.
+            Err(error @ StoreError::StaleClaim { .. }) => tracing::warn!(%error),
+            Err(error) => return Err(Error::failed(format!("cannot go on with run {}", claim.run)).because(error)),
+        }
+        Ok(())
+    }
+
+    /// Why today's budget does not allow this run, unless a person released it.
+    fn over_budget(&self, run: &Run, now: Timestamp) -> Result<Option<String>, StoreError> {
+        let Budget { runs_per_day, tokens_per_day } = run.job.budget;
+        if runs_per_day.is_none() && tokens_per_day.is_none() || run.attempt > 0 {
+            return Ok(None);
+        }
+        let released = |line: &crate::store::HistoryLine| line.happening == Some(Happening::Released);
+        if self.ledger.history(Some(run.id), 100)?.iter().any(released) {
+            return Ok(None);
+        }
+        const DAY_MILLIS: u64 = 24 * 3600 * 1000;
+        let midnight = Timestamp::from_millis(now.millis() / DAY_MILLIS * DAY_MILLIS);
+        let (runs, tokens) = self.ledger.spent_since(midnight)?;
+        if let Some(limit) = runs_per_day.filter(|limit| runs >= *limit) {
+            return Ok(Some(format!("today's budget of {limit} runs is used up (`policy.budget.runs_per_day`)")));
+        }
+        if let Some(limit) = tokens_per_day.filter(|limit| tokens >= *limit) {
+            let (used, limit) = (crate::text::count(tokens), crate::text::count(limit));
+            return Ok(Some(format!("today's budget of {limit} tokens is used up: {used} (`policy.budget`)")));
+        }
+        Ok(None)
+    }
+}
