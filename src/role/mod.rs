@@ -4,6 +4,8 @@
 //! nor the queue.
 
 pub mod answer;
+#[cfg(test)]
+pub(crate) mod schema;
 
 use std::time::Duration;
 
