@@ -1,11 +1,17 @@
 //! The input package of a run: everything the model is told, and a record of what was included and what was cut.
 //!
 //! Deterministic: the same commit, role and handoffs give the same bytes. Text from the repository is data: labelled
-//! untrusted and fenced. No I/O but reading the repository.
+//! untrusted and fenced. Every section has a budget in bytes, so that no commit can make a prompt that no model takes;
+//! what a budget cuts is told in the prompt and in the record. No I/O but reading the repository.
+
+pub mod fence;
+mod prompt;
+pub mod selection;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+pub use self::prompt::package;
+pub use self::selection::{Class, class_of};
 use crate::event::Event;
 use crate::git::Repository;
 use crate::ids::Digest;
@@ -57,6 +63,8 @@ pub enum Inclusion {
 pub struct IncludedFile {
     /// Its path; bytes that are no UTF-8 are escaped.
     pub path: String,
+    /// What it is.
+    pub class: Class,
     /// How it changed.
     pub status: crate::git::diff::Status,
     /// How much of it is in the prompt.
@@ -69,6 +77,9 @@ pub struct IncludedFile {
     pub left_out: Vec<(u32, u32)>,
 }
 
+/// How many changed files the record names. A change of more files is not read by anybody; it ends as inconclusive.
+pub const FILES_RECORDED: usize = 2_000;
+
 /// `context.json`: what was included and what was cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
@@ -76,8 +87,12 @@ pub struct Context {
     pub schema: u32,
     /// The sections of the prompt with their sizes in bytes and whether they were cut.
     pub sections: Vec<Section>,
-    /// The changed files.
+    /// The changed files in the order of risk, at most [`FILES_RECORDED`].
     pub files: Vec<IncludedFile>,
+    /// How many files changed, those beyond the record included.
+    pub files_changed: usize,
+    /// The command prefixes that the run was told it may execute.
+    pub commands: Vec<String>,
     /// Digests of the artifacts handed over, by role.
     pub handoffs: Vec<(String, Digest)>,
     /// Of the skill's bytes.
@@ -104,10 +119,4 @@ pub struct Package {
     pub prompt: String,
     /// The record of it.
     pub context: Context,
-}
-
-/// Makes the package.
-pub fn package(inputs: Inputs<'_>) -> Result<Package> {
-    let _ = inputs.role;
-    Err(Error::failed("stub"))
 }

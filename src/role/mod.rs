@@ -27,6 +27,8 @@ pub struct Role {
     pub skill: &'static str,
     /// The strict JSON schema of its answer.
     pub schema: &'static str,
+    /// Its prompt holds the task documents of the change in full.
+    pub reads_task_documents: bool,
     sandbox: SandboxMode,
 }
 
@@ -38,6 +40,7 @@ pub const ROLES: &[Role] = &[
         does: "plans the task",
         skill: include_str!("../../skills/planner/SKILL.md"),
         schema: include_str!("../../skills/planner/answer.schema.json"),
+        reads_task_documents: true,
         sandbox: SandboxMode::ReadOnly,
     },
     Role {
@@ -46,6 +49,7 @@ pub const ROLES: &[Role] = &[
         does: "checks the design",
         skill: include_str!("../../skills/architect/SKILL.md"),
         schema: include_str!("../../skills/architect/answer.schema.json"),
+        reads_task_documents: false,
         sandbox: SandboxMode::ReadOnly,
     },
     Role {
@@ -54,6 +58,7 @@ pub const ROLES: &[Role] = &[
         does: "tests the change",
         skill: include_str!("../../skills/tester/SKILL.md"),
         schema: include_str!("../../skills/tester/answer.schema.json"),
+        reads_task_documents: false,
         sandbox: SandboxMode::WorkspaceWrite,
     },
 ];
@@ -97,12 +102,13 @@ impl Role {
 
 /// The contract of the role of this name; an unknown one may nothing but read.
 pub fn contract(name: &str) -> RolePolicy {
-    Role::find(name).map(Role::contract).unwrap_or_else(|_| RolePolicy {
+    let nothing = |_| RolePolicy {
         sandbox: SandboxMode::ReadOnly,
         network: false,
         commands: Vec::new(),
         limits: Limits::default(),
-    })
+    };
+    Role::find(name).map_or_else(nothing, Role::contract)
 }
 
 #[cfg(test)]
