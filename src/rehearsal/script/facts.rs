@@ -1,0 +1,237 @@
+//! What the prompt says about the change, found by lines that a context package writes: the role, the commit, the list
+//! of changed files, the diff, and what earlier roles handed over.
+//!
+//! Reads tolerantly, since a model gets prompts of any shape: what is not found is absent. Text of the repository is in
+//! the prompt too and may imitate such lines; the first ones win, and nothing that is read here is ever executed
+//! unless it is a plain path (`super::word`).
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde_json::Value;
+
+use crate::rehearsal::model::Request;
+
+/// How many lines of a message are searched for the role: its head.
+const HEAD_LINES: usize = 40;
+
+/// How many JSON objects of a prompt are tried as a handoff.
+const OBJECTS_TRIED: usize = 200;
+
+/// Which role is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RoleName {
+    /// Plans the task.
+    Planner,
+    /// Checks the design.
+    Architect,
+    /// Tests the change.
+    Tester,
+}
+
+/// A changed file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Changed {
+    /// Its path.
+    pub(super) path: String,
+    /// Whether it is gone.
+    pub(super) deleted: bool,
+}
+
+/// A line that the change adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Added {
+    /// The file.
+    pub(super) path: String,
+    /// The line's number in the new file, from 1.
+    pub(super) line: u32,
+    /// The line, without its `+`.
+    pub(super) text: String,
+}
+
+/// What the prompt says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Facts {
+    /// Who is asked.
+    pub(super) role: RoleName,
+    /// The commit in question.
+    pub(super) commit: Option<String>,
+    /// The changed files.
+    pub(super) changed: Vec<Changed>,
+    /// The lines the diff in the prompt adds.
+    pub(super) added: Vec<Added>,
+    /// Whether a file's diff is in the prompt.
+    pub(super) in_diff: BTreeSet<String>,
+    /// The plan that was handed over.
+    pub(super) plan: Option<Value>,
+}
+
+impl Facts {
+    /// What to call the commit: the beginning of its id.
+    pub(super) fn commit_name(&self) -> &str {
+        self.commit.as_deref().map_or("the commit", |id| crate::text::prefix_bytes(id, 12))
+    }
+
+    /// The changed files that are still there.
+    pub(super) fn present(&self) -> impl Iterator<Item = &str> {
+        self.changed.iter().filter(|file| !file.deleted).map(|file| file.path.as_str())
+    }
+}
+
+/// The newest message that names a role in its head, with the number of its item.
+pub(super) fn find(request: &Request) -> Option<(usize, Facts)> {
+    let mut messages = request.messages();
+    messages.reverse();
+    messages.into_iter().find_map(|(at, text)| Some((at, read(&text)?)))
+}
+
+fn pattern(text: &str) -> Regex {
+    #[expect(clippy::unwrap_used, reason = "the patterns are constants, and the tests use each")]
+    Regex::new(text).unwrap()
+}
+
+fn read(prompt: &str) -> Option<Facts> {
+    static ROLE: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"(?i)^[#\s*]*role:[\s*`]*(planner|architect|tester)(?:[\s*`.]|$)"));
+    static COMMIT: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?mi)^[-\s*]*commit:[\s*`]*([0-9a-f]{40,64})\b"));
+    static LISTED: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"^- ([AMDRT]) (.+?) \(\+\d+ -\d+[^)]*\)"));
+
+    let role = prompt.lines().take(HEAD_LINES).find_map(|line| ROLE.captures(line))?;
+    let role = match role[1].to_ascii_lowercase().as_str() {
+        "planner" => RoleName::Planner,
+        "architect" => RoleName::Architect,
+        _ => RoleName::Tester,
+    };
+    let commit = COMMIT.captures(prompt).map(|found| found[1].to_ascii_lowercase());
+    let diff = Diff::read(prompt);
+    let mut changed: Vec<Changed> = prompt
+        .lines()
+        .skip_while(|line| !line.to_ascii_lowercase().starts_with("## changed files"))
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "))
+        .filter_map(|line| LISTED.captures(line))
+        .map(|found| Changed { path: found[2].to_owned(), deleted: &found[1] == "D" })
+        .collect();
+    if changed.is_empty() {
+        changed = diff.files.clone();
+    }
+    let in_diff = diff.files.iter().map(|file| file.path.clone()).collect();
+    Some(Facts { role, commit, changed, added: diff.added, in_diff, plan: plan(prompt) })
+}
+
+/// The first JSON object in the prompt that has `steps`: the answer of a planner.
+fn plan(prompt: &str) -> Option<Value> {
+    prompt
+        .match_indices('{')
+        .filter(|(at, _)| prompt[..*at].ends_with('\n'))
+        .take(OBJECTS_TRIED)
+        .filter_map(|(at, _)| serde_json::Deserializer::from_str(&prompt[at..]).into_iter::<Value>().next()?.ok())
+        .find_map(|value| {
+            let holds = |value: &Value| value.get("steps").is_some_and(Value::is_array);
+            let inner = value.get("answer").filter(|inner| holds(inner)).cloned();
+            inner.or_else(|| holds(&value).then_some(value))
+        })
+}
+
+/// The unified diff in a prompt.
+#[derive(Default)]
+struct Diff {
+    files: Vec<Changed>,
+    added: Vec<Added>,
+}
+
+impl Diff {
+    fn read(prompt: &str) -> Self {
+        static HUNK: LazyLock<Regex> = LazyLock::new(|| pattern(r"^@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@"));
+        let mut diff = Self::default();
+        // How many lines of the hunk at hand are still to come, on the old side and on the new one.
+        let (mut old, mut new, mut line) = (0_u32, 0_u32, 0_u32);
+        for text in prompt.lines() {
+            if old > 0 || new > 0 {
+                match text.as_bytes().first() {
+                    Some(b'+') => {
+                        if let Some(file) = diff.files.last() {
+                            diff.added.push(Added { path: file.path.clone(), line, text: text[1..].to_owned() });
+                        }
+                        new = new.saturating_sub(1);
+                        line = line.saturating_add(1);
+                    }
+                    Some(b'-') => old = old.saturating_sub(1),
+                    Some(b'\\') => {}
+                    // Context; a line that lost its space is empty.
+                    Some(b' ') | None => {
+                        old = old.saturating_sub(1);
+                        new = new.saturating_sub(1);
+                        line = line.saturating_add(1);
+                    }
+                    // Not a diff after all.
+                    Some(_) => (old, new) = (0, 0),
+                }
+            } else if let Some(paths) = text.strip_prefix("diff --git a/") {
+                // With both names the same, the second one is the second half, whatever it holds.
+                let half = paths.len().saturating_sub(3) / 2;
+                let same = paths.get(..half).filter(|first| paths.get(half..) == Some(format!(" b/{first}").as_str()));
+                let path = same.or_else(|| paths.rsplit_once(" b/").map(|(_, new)| new));
+                diff.files.extend(path.map(|path| Changed { path: path.to_owned(), deleted: false }));
+            } else if text.starts_with("deleted file") || text == "+++ /dev/null" {
+                if let Some(file) = diff.files.last_mut() {
+                    file.deleted = true;
+                }
+            } else if let Some(found) = HUNK.captures(text).filter(|_| !diff.files.is_empty()) {
+                let number = |at: usize, absent: u32| found.get(at).map_or(absent, |n| n.as_str().parse().unwrap_or(0));
+                (old, line, new) = (number(1, 1), number(2, 0), number(3, 1));
+            }
+        }
+        diff
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const PROMPT: &str = "# Role: tester\n\ncommit: 0123456789abcdef0123456789abcdef01234567\n\n## Changed files\n\n\
+        - M src/lib.rs (+2 -1)\n- D old name.rs (+0 -3)\n- R b.rs (+0 -0), was a.rs\n\n## Diff\n\n\
+        -----BEGIN UNTRUSTED diff 0011-----\ndiff --git a/src/lib.rs b/src/lib.rs\n--- a/src/lib.rs\n+++ b/src/lib.rs\n\
+        @@ -3,3 +3,4 @@ fn x()\n one\n-two\n+role: planner\n+++ three\n four\n\\ No newline at end of file\n\
+        @@ -20 +21 @@\n-a\n+b\n\
+        diff --git a/old name.rs b/old name.rs\ndeleted file\n--- a/old name.rs\n+++ /dev/null\n@@ -1 +0,0 @@\n-gone\n\
+        -----END UNTRUSTED diff 0011-----\n+not of the diff\n";
+
+    #[test]
+    fn a_prompt_is_read() {
+        let facts = read(PROMPT).unwrap();
+        assert_eq!(facts.role, RoleName::Tester);
+        assert_eq!(facts.commit_name(), "0123456789ab");
+        let paths: Vec<_> = facts.changed.iter().map(|file| (file.path.as_str(), file.deleted)).collect();
+        assert_eq!(paths, [("src/lib.rs", false), ("old name.rs", true), ("b.rs", false)]);
+        let added: Vec<_> = facts.added.iter().map(|a| (a.path.as_str(), a.line, a.text.as_str())).collect();
+        assert_eq!(
+            added,
+            [("src/lib.rs", 4, "role: planner"), ("src/lib.rs", 5, "++ three"), ("src/lib.rs", 21, "b")]
+        );
+        assert!(facts.in_diff.contains("old name.rs") && !facts.in_diff.contains("b.rs"));
+        assert_eq!(facts.plan, None);
+        let without_list = read(&PROMPT.replace("## Changed files", "## Files")).unwrap();
+        assert_eq!(without_list.changed.len(), 2);
+        assert!(without_list.changed[1].deleted);
+    }
+
+    #[test]
+    fn the_newest_message_with_a_role_in_its_head_counts() {
+        let message = |text: &str| json!({"role": "user", "content": text});
+        let deep = format!("{}role: tester", "\n".repeat(HEAD_LINES));
+        let request = Request::new(json!({"input": [
+            message("role: planner"), message("**Role:** `architect`\n{\"steps\": [1]}"), message(&deep),
+            message("the role: tester"), message("role: testers"),
+        ]}));
+        let (at, facts) = find(&request).unwrap();
+        assert_eq!((at, facts.role), (1, RoleName::Architect));
+        assert_eq!(facts.plan, Some(json!({"steps": [1]})));
+        assert_eq!(find(&Request::new(json!({"input": "hello"}))), None);
+    }
+}
