@@ -7,6 +7,7 @@
 
 pub mod text;
 pub mod error;
+pub mod diagnostic;
 pub mod clock;
 pub mod ids;
 pub mod files;

@@ -4,6 +4,7 @@
 //! decides which rows an event matches and says why. Both are pure: the caller reads the file and supplies the changed
 //! paths. Nothing here knows the queue, a runtime or the disk.
 
+mod glob;
 pub mod load;
 pub mod matching;
 pub mod plan;
@@ -130,3 +131,6 @@ pub struct Vocabulary<'a> {
     /// A role's own contract: what it gets where `policy.roles.ROLE` leaves something out.
     pub contract: fn(&str) -> crate::policy::RolePolicy,
 }
+
+/// The commented table that a new repository gets, and that this one uses on itself.
+pub const STARTER: &str = include_str!("../../triggers.yaml");
