@@ -1,8 +1,31 @@
 //! What changed between two commits.
+//!
+//! Everything here depends on the two commits alone: attributes and diff drivers of a working tree are ignored, so that
+//! the same change always reads the same and a file cannot hide from review by calling itself binary.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use git2::{Delta, DiffFindOptions, DiffLineType, DiffOptions, Patch};
 
 use super::Repository;
-use crate::error::{Error, Result};
+use super::tree::{self, Difference, Side};
+use crate::error::{Context as _, Error, Result};
 use crate::event::Change;
+use crate::text;
+
+/// Renamed files are looked for only while (files added) x (files deleted) is at most this. Above it, they are listed
+/// as deleted and added.
+pub const RENAME_PAIRS_MAX: usize = 250_000;
+
+/// Renamed files that were also edited are looked for only while all added and deleted files together are at most so
+/// many bytes. Above it, only files that were moved unchanged are found.
+pub const RENAME_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// The most bytes that the hunks of one change take together; files after that come without hunks.
+pub const PATCH_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// A file is binary if a NUL stands among this many first bytes: git's own rule.
+const BINARY_PROBE_BYTES: usize = 8_000;
 
 /// How a file changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -60,14 +83,176 @@ impl Repository {
     /// The paths that differ, both names of a renamed file included, sorted. Walks the two trees and skips equal
     /// subtrees: this is what a hook can afford.
     pub fn changed_paths(&self, change: &Change) -> Result<Vec<Vec<u8>>> {
-        let _ = change;
-        Err(Error::failed("stub"))
+        Ok(self.differences(change)?.into_iter().map(|difference| difference.path).collect())
     }
 
     /// The changed files with their patches, sorted by path; a file whose blobs together exceed `max_file_bytes` comes
-    /// without hunks.
+    /// without hunks. Renames are found within [`RENAME_PAIRS_MAX`] and [`RENAME_BYTES_MAX`], hunks within
+    /// [`PATCH_BYTES_MAX`].
     pub fn diff(&self, change: &Change, max_file_bytes: u64) -> Result<Vec<FileDiff>> {
-        let _ = (change, max_file_bytes);
-        Err(Error::failed("stub"))
+        let differences = self.differences(change)?;
+        let renames = self
+            .renames(change, &differences)
+            .context(|| format!("cannot find the files that {} renames", change.head.short()))?;
+        let gone: BTreeSet<&[u8]> = renames.values().map(Vec::as_slice).collect();
+        let before: BTreeMap<&[u8], Side> = differences
+            .iter()
+            .filter(|difference| gone.contains(difference.path.as_slice()))
+            .filter_map(|difference| Some((difference.path.as_slice(), difference.old?)))
+            .collect();
+
+        let mut left = PATCH_BYTES_MAX;
+        let mut files = Vec::new();
+        for difference in &differences {
+            if gone.contains(difference.path.as_slice()) {
+                continue;
+            }
+            let old_path = renames.get(&difference.path);
+            let old = match old_path {
+                Some(path) => before.get(path.as_slice()).copied(),
+                None => difference.old,
+            };
+            let status = match (old, difference.new) {
+                (Some(_), _) if old_path.is_some() => Status::Renamed,
+                (None, _) => Status::Added,
+                (_, None) => Status::Deleted,
+                (Some(one), Some(two)) if one.is_like(two) => Status::Modified,
+                (Some(_), Some(_)) => Status::TypeChanged,
+            };
+            let mut file = FileDiff {
+                path: difference.path.clone(),
+                old_path: old_path.cloned(),
+                status,
+                binary: false,
+                added: 0,
+                removed: 0,
+                hunks: Vec::new(),
+                too_large: None,
+            };
+            self.read_patch(old, difference.new, max_file_bytes.min(left), &mut file)
+                .context(|| format!("cannot compare `{}`", text::bytes_line(&difference.path)))?;
+            left -= file.hunks.iter().map(|hunk| hunk.text.len() as u64).sum::<u64>().min(left);
+            files.push(file);
+        }
+        Ok(files)
     }
+
+    fn differences(&self, change: &Change) -> Result<Vec<Difference>> {
+        let (old, new) = self.trees(change)?;
+        tree::differences(&self.inner, old, Some(new))
+            .map_err(|error| Error::failed(format!("cannot list what {} changes", change.head.short())).because(error))
+    }
+
+    /// The trees of both ends.
+    fn trees(&self, change: &Change) -> Result<(Option<git2::Oid>, git2::Oid)> {
+        let old = change.base.as_ref().map(|base| self.find_commit(base)).transpose()?;
+        Ok((old.map(|commit| commit.tree_id()), self.find_commit(&change.head)?.tree_id()))
+    }
+
+    /// The new names of renamed files, with the old ones.
+    fn renames(&self, change: &Change, differences: &[Difference]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+        let odb = self.inner.odb().context(|| "cannot open the object database")?;
+        let (mut added, mut deleted, mut bytes) = (0_usize, 0_usize, 0_u64);
+        for difference in differences {
+            let side = match (difference.old, difference.new) {
+                (None, Some(side)) => {
+                    added += 1;
+                    side
+                }
+                (Some(side), None) => {
+                    deleted += 1;
+                    side
+                }
+                _ => continue,
+            };
+            if !tree::is_submodule(side.mode) {
+                bytes = bytes.saturating_add(odb.read_header(side.id).map_or(u64::MAX, |(size, _)| size as u64));
+            }
+        }
+        let pairs = added.saturating_mul(deleted);
+        if pairs == 0 || pairs > RENAME_PAIRS_MAX {
+            return Ok(BTreeMap::new());
+        }
+        // The walk above was within its limits, which keeps a tree that names itself a million times from libgit2.
+        let failed = || "cannot compare the trees";
+        let (old, new) = self.trees(change)?;
+        let old = old.map(|id| self.inner.find_tree(id)).transpose().context(failed)?;
+        let new = self.inner.find_tree(new).context(failed)?;
+        let mut options = DiffOptions::new();
+        options.include_typechange(true).skip_binary_check(true);
+        let mut diff = self.inner.diff_tree_to_tree(old.as_ref(), Some(&new), Some(&mut options)).context(failed)?;
+        let mut options = DiffFindOptions::new();
+        options.renames(true).rename_limit(RENAME_PAIRS_MAX).exact_match_only(bytes > RENAME_BYTES_MAX);
+        diff.find_similar(Some(&mut options)).context(failed)?;
+        let mut found = BTreeMap::new();
+        for delta in diff.deltas().filter(|delta| delta.status() == Delta::Renamed) {
+            if let (Some(new), Some(old)) = (delta.new_file().path_bytes(), delta.old_file().path_bytes()) {
+                found.insert(new.to_vec(), old.to_vec());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Fills in hunks and counts, or why there are none.
+    fn read_patch(
+        &self,
+        old: Option<Side>,
+        new: Option<Side>,
+        max_bytes: u64,
+        file: &mut FileDiff,
+    ) -> std::result::Result<(), git2::Error> {
+        let odb = self.inner.odb()?;
+        let mut total = 0_u64;
+        for side in [old, new].into_iter().flatten().filter(|side| !tree::is_submodule(side.mode)) {
+            total = total.saturating_add(odb.read_header(side.id)?.0 as u64);
+        }
+        if total > max_bytes {
+            file.too_large = Some(total);
+            return Ok(());
+        }
+        let content = |side: Option<Side>| match side {
+            None => Ok(Vec::new()),
+            // What git shows of a submodule.
+            Some(side) if tree::is_submodule(side.mode) => Ok(format!("Subproject commit {}\n", side.id).into_bytes()),
+            Some(side) => self.inner.find_blob(side.id).map(|blob| blob.content().to_vec()),
+        };
+        let (old, new) = (content(old)?, content(new)?);
+        file.binary =
+            [&old, &new].into_iter().any(|bytes| bytes.iter().take(BINARY_PROBE_BYTES).any(|byte| *byte == 0));
+        if file.binary {
+            return Ok(());
+        }
+        let mut options = DiffOptions::new();
+        options.force_text(true).context_lines(3);
+        // No path: with one, libgit2 would ask the working tree's attributes.
+        let patch = Patch::from_buffers(&old, None, &new, None, Some(&mut options))?;
+        let (_, added, removed) = patch.line_stats()?;
+        file.added = u32::try_from(added).unwrap_or(u32::MAX);
+        file.removed = u32::try_from(removed).unwrap_or(u32::MAX);
+        for number in 0..patch.num_hunks() {
+            file.hunks.push(read_hunk(&patch, number)?);
+        }
+        Ok(())
+    }
+}
+
+fn read_hunk(patch: &Patch<'_>, number: usize) -> std::result::Result<Hunk, git2::Error> {
+    let (hunk, lines) = patch.hunk(number)?;
+    let mut bytes = hunk.header().to_vec();
+    let (old_start, old_lines) = (hunk.old_start(), hunk.old_lines());
+    let (new_start, new_lines) = (hunk.new_start(), hunk.new_lines());
+    for index in 0..lines {
+        let line = patch.line_in_hunk(number, index)?;
+        let origin = line.origin_value();
+        // The other kinds are "\ No newline at end of file", which brings its own line break.
+        if let Some(mark) =
+            [(DiffLineType::Context, b' '), (DiffLineType::Addition, b'+'), (DiffLineType::Deletion, b'-')]
+                .into_iter()
+                .find_map(|(kind, mark)| (kind == origin).then_some(mark))
+        {
+            bytes.push(mark);
+        }
+        bytes.extend_from_slice(line.content());
+    }
+    Ok(Hunk { new_start, new_lines, old_start, old_lines, text: String::from_utf8_lossy(&bytes).into_owned() })
 }

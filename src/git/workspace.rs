@@ -1,12 +1,33 @@
 //! The checkout a run works in: a detached worktree under the git common directory, one for each role, moved from
 //! commit to commit so that what was built stays built. Never the user's tree.
+//!
+//! Whatever stands in a workspace was left by an agent and is hostile: its `.git` file is compared before anything
+//! else, git is told where its directories are instead of looking for them, and a workspace that does not add up is
+//! thrown away and made anew. The registration (`worktrees/<id>` in the common directory) is removed by hand, since
+//! `git worktree prune` would also remove what belongs to the user.
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::Repository;
-use crate::error::{Error, Result};
+use super::{Repository, neutral, shown};
+use crate::error::{Context as _, Error, Result};
+use crate::files;
 use crate::ids::Oid;
+use crate::process;
 use crate::runtime::Environment;
+use crate::text;
+
+/// How long one git command may take. Checking out a very large tree on a slow disk takes minutes.
+const GIT_DEADLINE: Duration = Duration::from_secs(15 * 60);
+
+/// How often files that an untracked `.gitignore` hides are looked for, each time below the last.
+const UNHIDE_ROUNDS: usize = 16;
 
 /// A checkout that is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,26 +38,349 @@ pub struct Workspace {
     pub temporary: PathBuf,
 }
 
+/// The directory that holds all workspaces.
+pub fn directory(common_directory: &Path) -> PathBuf {
+    common_directory.join("orchestrator")
+}
+
 /// Git configuration that keeps the repository's own configuration from executing anything, as the environment
 /// variables `GIT_CONFIG_COUNT`, `GIT_CONFIG_KEY_n` and `GIT_CONFIG_VALUE_n`: for our git calls and for those of a run.
+///
+/// The person's and the system's configuration are left out altogether. What the repository's own defines (filters,
+/// diff drivers, hooks) is overridden by name, as it reads in the repository and in each workspace: conditional includes
+/// make a difference.
 pub fn neutral_configuration(repository: &Repository) -> Result<Vec<(String, String)>> {
-    let _ = repository;
-    Err(Error::failed("stub"))
+    let git = Git::new(&process::clean_environment())?;
+    let mut directories = vec![repository.git_directory().to_path_buf(), repository.common_directory().to_path_buf()];
+    directories.extend(registrations(repository.common_directory())?.into_iter().map(|(registration, _)| registration));
+    let mut keys = BTreeSet::new();
+    for directory in directories {
+        keys.extend(git.configured_keys(&directory)?);
+    }
+    let text = |name: OsString| {
+        name.into_string().map_err(|name| {
+            let name = text::bytes_line(name.as_bytes());
+            Error::refused(format!("the name of the setting `{name}` is not UTF-8, so that it cannot be overridden"))
+                .hint("rename it in .git/config")
+        })
+    };
+    neutral::variables(&keys).into_iter().map(|(name, value)| Ok((text(name)?, text(value)?))).collect()
 }
 
 /// Makes the workspace of `role` hold `commit` and nothing a former run left, ignored files excepted.
 pub fn prepare(repository: &Repository, role: &str, commit: &Oid, environment: &Environment) -> Result<Workspace> {
-    let _ = (repository, role, commit, environment);
-    Err(Error::failed("stub"))
+    let plain = !role.is_empty() && role.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !plain || role.starts_with('-') {
+        return Err(Error::failed(format!("`{}` cannot be the name of a workspace", text::one_line(role))));
+    }
+    // Says in a sentence of its own what is wrong with the commit, before git does.
+    repository.commit(commit)?;
+    let common = repository.common_directory();
+    let root = directory(common);
+    let path = root.join("worktrees").join(role);
+    let temporary = root.join("tmp").join(role);
+    for directory in [&root, &root.join("worktrees"), &root.join("tmp")] {
+        create_own_directory(directory)?;
+    }
+    let git = Git::new(environment)?;
+    match registration_of(common, &path)? {
+        Some(registration) if is_sound(&path, &registration) => {
+            // What cannot be cleaned (an unreadable directory, a damaged index) is thrown away.
+            if let Err(error) = fill(&git, &path, &registration, commit) {
+                tracing::debug!(error = %error.chain(), "the workspace is made anew");
+                make(&git, common, &path, commit)?;
+            }
+        }
+        _ => make(&git, common, &path, commit)?,
+    }
+    remove_tree(&temporary)?;
+    create_own_directory(&temporary)?;
+    Ok(Workspace { path, temporary })
 }
 
-/// Removes every workspace of this repository.
+/// Removes every workspace of this repository, and what it was registered as.
 pub fn remove_all(repository: &Repository, environment: &Environment) -> Result<()> {
-    let _ = (repository, environment);
-    Err(Error::failed("stub"))
+    // No git program is needed for this; the parameter keeps the way open for one.
+    let _ = environment;
+    let common = repository.common_directory();
+    for (registration, _) in registrations(common)? {
+        remove_tree(&registration)?;
+    }
+    remove_tree(&directory(common))?;
+    // As `git worktree remove` does; fails, rightly, while another worktree is registered.
+    fs::remove_dir(common.join("worktrees")).ok();
+    Ok(())
 }
 
-/// The directory that holds all workspaces.
-pub fn directory(common_directory: &Path) -> PathBuf {
-    common_directory.join("orchestrator")
+/// Makes the worktree from nothing.
+fn make(git: &Git, common: &Path, path: &Path, commit: &Oid) -> Result<()> {
+    remove_tree(path)?;
+    if let Some(registration) = registration_of(common, path)? {
+        remove_tree(&registration)?;
+    }
+    let arguments = ["worktree", "add", "--quiet", "--detach", "--no-checkout", "--force", "--"];
+    let mut arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+    arguments.extend([path.as_os_str(), OsStr::new(commit.as_str())]);
+    let keys = git.configured_keys(common)?;
+    git.run(common, None, &keys, &arguments)?;
+    let registration = registration_of(common, path)?
+        .ok_or_else(|| Error::failed(format!("git made a worktree at {} and does not know it", shown(path))))?;
+    fill(git, path, &registration, commit)
+}
+
+/// Brings a sound worktree to the commit and removes what does not belong to it.
+fn fill(git: &Git, path: &Path, registration: &Path, commit: &Oid) -> Result<()> {
+    // Left by a git that was killed; the worktree is ours and one run at a time works in it.
+    for lock in ["index.lock", "HEAD.lock"] {
+        match fs::remove_file(registration.join(lock)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::failed(format!("cannot remove {lock} in {}", shown(registration))).because(error));
+            }
+            _ => {}
+        }
+    }
+    let keys = git.configured_keys(registration)?;
+    let run = |arguments: &[&str]| {
+        let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+        git.run(registration, Some(path), &keys, &arguments)
+    };
+    run(&["reset", "--hard", "--quiet", commit.as_str(), "--"])?;
+    remove_untracked_repositories(&run(&["ls-files", "-z"])?, path)?;
+    for _ in 0..UNHIDE_ROUNDS {
+        if !remove_untracked_rules(git, path, registration, &keys)? {
+            break;
+        }
+    }
+    run(&["clean", "-ffd", "--quiet"])?;
+    Ok(())
+}
+
+/// Removes `.git` from tracked directories: `git clean` never looks at that name, and a repository planted there would
+/// answer for ours to whoever runs git in it.
+fn remove_untracked_repositories(tracked: &[u8], path: &Path) -> Result<()> {
+    let mut directories = BTreeSet::new();
+    for file in tracked.split(|byte| *byte == 0) {
+        let mut end = file.len();
+        while let Some(slash) = file.get(..end).and_then(|head| head.iter().rposition(|byte| *byte == b'/')) {
+            end = slash;
+            if !directories.insert(&file[..end]) {
+                break;
+            }
+        }
+    }
+    for directory in directories {
+        let directory = path.join(OsStr::from_bytes(directory));
+        // A link in the way was replaced by the checkout: what is tracked below it is a directory now.
+        remove_tree(&directory.join(".git"))?;
+    }
+    Ok(())
+}
+
+/// Removes `.gitignore` files that the commit does not hold: with one, a former run could keep its files from being
+/// cleaned away. Returns whether there were any; below them there may be more.
+fn remove_untracked_rules(git: &Git, path: &Path, registration: &Path, keys: &BTreeSet<Vec<u8>>) -> Result<bool> {
+    let run = |arguments: &[&str], input: Option<Vec<u8>>| {
+        let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+        git.run_with(registration, Some(path), keys, &arguments, input, &[0, 1])
+    };
+    let ignored = run(
+        &["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", "--no-empty-directory"],
+        None,
+    )?;
+    if ignored.is_empty() {
+        return Ok(false);
+    }
+    let rules = run(&["check-ignore", "-z", "--stdin", "--verbose", "--no-index"], Some(ignored))?;
+    // Four fields for each path: the file of the rule, its line, the pattern, the path.
+    let fields: Vec<&[u8]> = rules.split(|byte| *byte == 0).collect();
+    let sources: BTreeSet<&[u8]> = fields.chunks_exact(4).map(|fields| fields[0]).collect();
+    let mut removed = false;
+    for source in sources {
+        let is_rules = source == b".gitignore" || source.ends_with(b"/.gitignore");
+        // Those of `info/exclude` come as the path of a file outside the worktree.
+        if !is_rules || source.starts_with(b"/") {
+            continue;
+        }
+        let name = OsString::from_vec(source.to_vec());
+        let arguments: Vec<&OsStr> =
+            ["ls-files", "-z", "--"].iter().map(OsStr::new).chain([name.as_os_str()]).collect();
+        if git.run(registration, Some(path), keys, &arguments)?.is_empty() {
+            remove_tree(&path.join(&name))?;
+            removed = true;
+        }
+    }
+    Ok(removed)
+}
+
+/// Our worktrees that git knows: the registration's directory and the worktree's top.
+fn registrations(common: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let ours = directory(common);
+    let failed = || format!("cannot list the worktrees in {}", shown(common));
+    let entries = match fs::read_dir(common.join("worktrees")) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::failed(failed()).because(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let registration = entry.context(failed)?.path();
+        // One that does not read is none of ours, or no longer.
+        let Ok(Some(link)) = files::read(&registration.join("gitdir"), 64 * 1024) else { continue };
+        let link = registration.join(OsStr::from_bytes(link.trim_ascii_end()));
+        let Some(top) = link.parent() else { continue };
+        let top = top.canonicalize().unwrap_or_else(|_| lexically_resolved(top));
+        if top.starts_with(&ours) {
+            found.push((registration, top));
+        }
+    }
+    Ok(found)
+}
+
+fn registration_of(common: &Path, path: &Path) -> Result<Option<PathBuf>> {
+    Ok(registrations(common)?.into_iter().find(|(_, top)| top == path).map(|(registration, _)| registration))
+}
+
+/// Without `..`, which `worktree.useRelativePaths` puts into a link; for a path that does not exist.
+fn lexically_resolved(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for component in path.components() {
+        if component == std::path::Component::ParentDir {
+            out.pop();
+        } else {
+            out.push(component);
+        }
+    }
+    out
+}
+
+/// Whether the worktree's `.git` still leads to its registration, and its HEAD is detached: if it were on a branch,
+/// moving it would move the branch.
+fn is_sound(path: &Path, registration: &Path) -> bool {
+    let is_directory = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    let link = files::read(&path.join(".git"), 64 * 1024).ok().flatten();
+    let leads_back = link.as_deref().and_then(|bytes| bytes.strip_prefix(b"gitdir: ")).is_some_and(|target| {
+        path.join(OsStr::from_bytes(target.trim_ascii_end())).canonicalize().ok() == registration.canonicalize().ok()
+    });
+    let head = files::read(&registration.join("HEAD"), 4096).ok().flatten();
+    let detached = head.is_some_and(|head| std::str::from_utf8(&head).is_ok_and(|h| Oid::parse(h.trim()).is_ok()));
+    is_directory(path) && leads_back && detached
+}
+
+/// Creates a directory only we can enter, if it is not there. A link or a file in its place is replaced.
+fn create_own_directory(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => return Ok(()),
+        Ok(_) => remove_tree(path)?,
+        Err(_) => {}
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).context(|| format!("cannot create {}", shown(path)))
+}
+
+/// Removes whatever stands at `path`, directories without permissions included. No error if there is nothing.
+fn remove_tree(path: &Path) -> Result<()> {
+    let failed = || format!("cannot remove {}", shown(path));
+    let is_directory = match path.symlink_metadata() {
+        Ok(meta) => meta.is_dir(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::failed(failed()).because(error)),
+    };
+    if !is_directory {
+        return fs::remove_file(path).context(failed);
+    }
+    if fs::remove_dir_all(path).is_ok() {
+        return Ok(());
+    }
+    // An agent may have taken the permissions that removing needs.
+    let mut open = vec![path.to_path_buf()];
+    while let Some(directory) = open.pop() {
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).context(failed)?;
+        for entry in fs::read_dir(&directory).context(failed)? {
+            let entry = entry.context(failed)?;
+            if entry.file_type().context(failed)?.is_dir() {
+                open.push(entry.path());
+            }
+        }
+    }
+    fs::remove_dir_all(path).context(failed)
+}
+
+/// The git program, with an environment in which it executes nothing but itself.
+struct Git {
+    program: PathBuf,
+    environment: Environment,
+}
+
+impl Git {
+    fn new(environment: &Environment) -> Result<Self> {
+        let program = process::find_program("git", environment).ok_or_else(|| {
+            Error::failed("there is no `git` on PATH").hint("install git, or add its directory to PATH")
+        })?;
+        // No variable of git's own, whoever set it: the caller's list keeps some for agents that go online.
+        let mut environment = environment.clone();
+        environment.retain(|name, _| {
+            !name.as_bytes().starts_with(b"GIT") || name.as_bytes().starts_with(b"GIT_ORCHESTRATOR_")
+        });
+        environment.insert("LC_ALL".into(), "C".into());
+        environment.insert("GIT_LITERAL_PATHSPECS".into(), "1".into());
+        Ok(Self { program, environment })
+    }
+
+    /// The names of all settings that are in force for this git directory.
+    fn configured_keys(&self, git_directory: &Path) -> Result<BTreeSet<Vec<u8>>> {
+        let arguments = ["config", "--list", "--name-only", "-z"].map(OsStr::new);
+        let keys = self.run(git_directory, None, &BTreeSet::new(), &arguments)?;
+        Ok(keys.split(|byte| *byte == 0).filter(|key| !key.is_empty()).map(<[u8]>::to_vec).collect())
+    }
+
+    fn run(
+        &self,
+        git_directory: &Path,
+        worktree: Option<&Path>,
+        keys: &BTreeSet<Vec<u8>>,
+        arguments: &[&OsStr],
+    ) -> Result<Vec<u8>> {
+        self.run_with(git_directory, worktree, keys, arguments, None, &[0])
+    }
+
+    /// Runs git on this directory and worktree, whatever stands in them, and returns what it printed.
+    fn run_with(
+        &self,
+        git_directory: &Path,
+        worktree: Option<&Path>,
+        keys: &BTreeSet<Vec<u8>>,
+        arguments: &[&OsStr],
+        input: Option<Vec<u8>>,
+        good: &[i32],
+    ) -> Result<Vec<u8>> {
+        let mut environment = self.environment.clone();
+        environment.extend(neutral::variables(keys));
+        environment.insert("GIT_DIR".into(), git_directory.into());
+        if let Some(worktree) = worktree {
+            environment.insert("GIT_WORK_TREE".into(), worktree.into());
+        }
+        let name = arguments.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let failed = || format!("cannot run `git {name}`");
+        let expression = duct::cmd(&self.program, arguments)
+            .dir(worktree.unwrap_or(git_directory))
+            .full_env(environment)
+            .stdout_capture()
+            .stderr_capture()
+            .unchecked();
+        let expression = match input {
+            Some(bytes) => expression.stdin_bytes(bytes),
+            None => expression.stdin_null(),
+        };
+        let handle = expression.start().context(failed)?;
+        if handle.wait_timeout(GIT_DEADLINE).context(failed)?.is_none() {
+            handle.kill().context(failed)?;
+            return Err(Error::timed_out(format!("`git {name}` took longer than {}", text::duration(GIT_DEADLINE))));
+        }
+        let output = handle.into_output().context(failed)?;
+        if output.status.code().is_some_and(|code| good.contains(&code)) {
+            return Ok(output.stdout);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = text::one_line(text::prefix_bytes(said.trim(), 1000));
+        Err(Error::failed(format!("`git {name}` failed ({}): {said}", output.status)))
+    }
 }
