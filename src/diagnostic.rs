@@ -202,7 +202,7 @@ mod tests {
         assert!(drawn.chars().all(|c| c == '\n' || !c.is_control()), "{drawn:?}");
         insta::assert_snapshot!(drawn, @r"
         error: bad \u{1b}[2J
-         --> file.yaml:1:23
+         --> file.yaml:1:22
           |
         1 | a: \u{1b}[31m\u{202e}x
           |                      ^ he\nre

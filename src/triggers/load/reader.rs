@@ -22,6 +22,8 @@ pub(super) struct Fields<'n> {
     entries: Vec<(&'n Key, &'n Node)>,
     /// The place to point at where a key is missing.
     pub(super) span: Range<usize>,
+    /// A key was not known. It may be the misspelt form of one that is missing, so that is not reported beside it.
+    pub(super) guessed: bool,
 }
 
 impl<'n> Fields<'n> {
@@ -71,12 +73,13 @@ impl<'a> Reader<'a> {
             entries.push((key, value));
         }
         let span = entries.first().map_or(node.span.clone(), |(key, _)| key.span.clone());
-        Some(Fields { entries, span })
+        Some(Fields { entries, span, guessed: false })
     }
 
     /// The entries of a mapping that may hold these keys and no others.
     pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, keys: &[&str]) -> Option<Fields<'n>> {
         let mut fields = self.entries(node, what, &format!("the keys of {what} are {}", list(keys)))?;
+        let all = fields.entries.len();
         fields.entries.retain(|(key, _)| {
             let known = keys.contains(&key.name.as_str());
             if !known {
@@ -84,6 +87,7 @@ impl<'a> Reader<'a> {
             }
             known
         });
+        fields.guessed = fields.entries.len() < all;
         Some(fields)
     }
 
@@ -95,7 +99,7 @@ impl<'a> Reader<'a> {
     /// The value of a key that has to be there.
     pub(super) fn required<'n>(&mut self, fields: &Fields<'n>, key: &str, what: &str, help: &str) -> Option<&'n Node> {
         let found = fields.get(key);
-        if found.is_none() {
+        if found.is_none() && !fields.guessed {
             let label = format!("`{key}` is missing");
             self.problem(Diagnostic::new(fields.span.clone(), format!("{what} has no `{key}`"), label).help(help));
         }
@@ -263,11 +267,17 @@ pub(super) fn unknown_word(word: &Word<'_>, kind: &str, names: &[&str]) -> Diagn
         format!("there is no {kind} `{}`", word.text),
         format!("no {kind} of this name"),
     );
-    match text::nearest(word.text, names.iter().copied()) {
+    let longer = names.iter().copied().find(|name| word.text.len() > 2 && name.starts_with(word.text));
+    match text::nearest(word.text, names.iter().copied()).or(longer) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
-        None if names.is_empty() => problem,
-        None => problem.help(format!("there is {}", list(names))),
+        None if names.is_empty() => problem.help(format!("there is no {kind} at all yet")),
+        None => problem.help(format!("choose {}", one_of(names))),
     }
+}
+
+/// Names as a choice.
+pub(super) fn one_of(names: &[&str]) -> String {
+    list(names).replace(" and ", " or ")
 }
 
 /// Names as a sentence lists them.

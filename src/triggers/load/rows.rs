@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::policy::limits;
-use super::reader::{Fields, Reader, Word, list, unknown_word};
+use super::reader::{Fields, Reader, Word, one_of, unknown_word};
 use super::tree::{Node, Value};
 use super::values::{self, Complaint};
 use crate::diagnostic::Diagnostic;
@@ -135,7 +135,7 @@ fn on(reader: &mut Reader<'_>, node: &Node, names: &[&str]) -> (Vec<Source>, Fol
     if items.is_empty() {
         reader.problem(
             Diagnostic::new(node.span.clone(), "`on` is an empty list", "nothing starts this row")
-                .help(format!("name a hook: {}", list(&hooks()))),
+                .help(format!("name a hook: {}", one_of(&hooks()))),
         );
     }
     let mut sources: Vec<Source> = Vec::new();
@@ -143,10 +143,11 @@ fn on(reader: &mut Reader<'_>, node: &Node, names: &[&str]) -> (Vec<Source>, Fol
     for item in items {
         let source = match &item.value {
             Value::Text(text) => hook(reader, &Word { text, span: item.span.clone() }, names).map(Source::Hook),
-            Value::Map(_) => run(reader, item).map(|(trigger, state, span)| {
-                follows.push((trigger.clone(), span));
-                Source::Run { trigger, state }
-            }),
+            Value::Map(_) => {
+                let (run, state) = run(reader, item);
+                follows.extend(run.clone());
+                run.zip(state).map(|((trigger, _), state)| Source::Run { trigger, state })
+            }
             other => {
                 let label = if matches!(other, Value::Null) { "no value".into() } else { format!("this is {}", other.kind()) };
                 reader.problem(
@@ -183,8 +184,8 @@ fn hook(reader: &mut Reader<'_>, word: &Word<'_>, names: &[&str]) -> Option<Hook
     hook
 }
 
-fn run(reader: &mut Reader<'_>, node: &Node) -> Option<(String, State, Range<usize>)> {
-    let fields = reader.fields(node, "an entry of `on`", RUN_KEYS)?;
+fn run(reader: &mut Reader<'_>, node: &Node) -> (Option<(String, Range<usize>)>, Option<State>) {
+    let Some(fields) = reader.fields(node, "an entry of `on`", RUN_KEYS) else { return (None, None) };
     let help = "write `on: { run: ROW, state: succeeded }`";
     let run = reader.required(&fields, "run", "an entry of `on`", help);
     let run = run.and_then(|node| reader.text(node, "`run`").map(|text| (text.to_owned(), node.span.clone())));
@@ -197,14 +198,13 @@ fn run(reader: &mut Reader<'_>, node: &Node) -> Option<(String, State, Range<usi
             let names: Vec<&str> = ends.iter().map(|(name, _)| *name).collect();
             reader.problem(
                 Diagnostic::new(node.span.clone(), format!("a run does not end in `{text}`"), "not an end")
-                    .help(format!("a run ends in {}", list(&names).replace(" and ", " or "))),
+                    .help(format!("a run ends in {}", one_of(&names))),
             );
             return None;
         }
         reader.one_of(&Word { text, span: node.span.clone() }, "state", &ends)
     });
-    let (run, span) = run?;
-    Some((run, state?, span))
+    (run, state)
 }
 
 fn when(reader: &mut Reader<'_>, node: &Node) -> When {
@@ -260,10 +260,11 @@ fn action(
             );
             None
         }
+        (None, None) if fields.guessed => None,
         (None, None) => {
             reader.problem(
                 Diagnostic::new(fields.span.clone(), format!("{called} does nothing"), "neither `role` nor `gate`")
-                    .help(format!("say which role it starts: {}", list(vocabulary.roles))),
+                    .help(format!("say which role it starts: {}", one_of(vocabulary.roles))),
             );
             None
         }
@@ -286,7 +287,7 @@ fn action(
                     Diagnostic::new(key.span.clone(), format!("{called} has no `requires`"), "a gate for nothing")
                         .help("name the roles whose artifacts it needs, such as `requires: [tester]`"),
                 );
-                return None;
+                return Some(RowAction::Gate { requires: Vec::new() });
             };
             let mut roles: Vec<String> = Vec::new();
             for word in reader.words(requires, "`requires`") {
@@ -353,12 +354,14 @@ fn cycle(reader: &mut Reader<'_>, rows: &[Placed]) {
         let mut path: Vec<(&Placed, &Range<usize>)> = Vec::new();
         let mut seen: Vec<&str> = Vec::new();
         if comes_back(start, start, rows, &mut path, &mut seen) {
-            let way: Vec<String> = path.iter().rev().map(|(row, _)| format!("`{}`", row.row.name)).collect();
             let Some(((_, first), others)) = path.split_first() else { continue };
-            let message = match others {
-                [] => format!("row `{}` follows itself", start.row.name),
-                _ => format!("rows start each other in a circle: {} → {}", way.join(" → "), way.first().map_or("", |w| w)),
-            };
+            let mut message = format!("row `{}` follows itself", start.row.name);
+            if !others.is_empty() {
+                message = format!("rows start each other in a circle: `{}`", start.row.name);
+                for (row, _) in path.iter().rev() {
+                    message.push_str(&format!(" → `{}`", row.row.name));
+                }
+            }
             let mut problem = Diagnostic::new((*first).clone(), message, "this closes the circle")
                 .help("start one of them by a hook instead, such as `on: post-commit`");
             for (_, span) in others {

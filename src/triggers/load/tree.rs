@@ -239,6 +239,20 @@ fn translate(text: &str, error: &serde_yaml::Error) -> Diagnostic {
         return Diagnostic::new(at, format!("a value cannot begin with `{c}`"), "YAML reserves this character")
             .help("put the value in quotes");
     }
+    if let Some(c @ ('{' | '[' | '"' | '\'')) = found
+        && message.contains("unclosed")
+    {
+        let close = match c {
+            '{' => '}',
+            '[' => ']',
+            quote => quote,
+        };
+        return Diagnostic::new(at, format!("this `{c}` is not closed"), "opened here")
+            .help(format!("close it with `{close}`"));
+    }
+    if found.is_some_and(char::is_control) {
+        return Diagnostic::new(at, "a control character", "not text").help("remove it");
+    }
     if message.contains("mapping values are not allowed") {
         return Diagnostic::new(at, "this `:` cannot stand here", "a key where none is expected").help(
             "check that keys of one mapping begin in the same column; quote a value that holds `: `",
