@@ -6,6 +6,7 @@
 //! line in [`registry`].
 
 pub mod activity;
+pub mod built_in;
 pub mod failure;
 pub mod registry;
 
