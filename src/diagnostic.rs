@@ -105,14 +105,13 @@ impl Source<'_> {
         let shown = |range: Range<usize>| text::shown(self.text.get(range).unwrap_or_default()).into_owned();
         // Each character is escaped by itself, so the length of an escaped prefix is where the rest begins.
         let place = |at: usize| shown(window.start..at.max(window.start)).len();
-        let snippet = Snippet::source(shown(window.clone()))
-            .path(text::one_line(self.name))
-            .line_start(self.line_and_column(window.start).0)
-            .annotations(
-                labels
-                    .iter()
-                    .map(|(span, label, kind)| kind.span(place(span.start)..place(span.end)).label(words(&label.text))),
-            );
+        let snippet =
+            Snippet::source(shown(window.clone()))
+                .path(text::one_line(self.name))
+                .line_start(self.line_and_column(window.start).0)
+                .annotations(labels.iter().map(|(span, label, kind)| {
+                    kind.span(place(span.start)..place(span.end)).label(words(&label.text))
+                }));
         let mut report = vec![Level::ERROR.primary_title(words(&diagnostic.message)).element(snippet)];
         report.extend(diagnostic.help.iter().map(|help| Group::with_title(Level::HELP.secondary_title(words(help)))));
         let renderer = match colour {

@@ -5,12 +5,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArtifactRules, Coalesce};
+use super::matching::{self, Matched, Paths};
+use super::{ArtifactRules, Coalesce, LimitOverrides, RowAction, Table, Trigger, Vocabulary};
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::ids::Digest;
-use crate::policy::admission::Admission;
-use crate::policy::{Budget, RolePolicy};
+use crate::policy::admission::{self, Admission};
+use crate::policy::{Autonomy, Budget, RolePolicy};
 use crate::run::State;
+use crate::text;
 
 /// The version of the plan's JSON form: the format of a spool file.
 pub const SCHEMA: u32 = 1;
@@ -62,4 +65,128 @@ pub enum Starts {
         /// Row and state.
         runs: Vec<(String, State)>,
     },
+}
+
+impl Plan {
+    /// The rows that `event` starts; `None` where it starts nothing. Gates are not part of it: see
+    /// [`matching::gates`].
+    ///
+    /// A row that listens to the hook and to a run stands in the plan twice, once for each start.
+    ///
+    /// # Errors
+    /// That of computing the changed paths.
+    pub fn of(table: &Table, event: Event, vocabulary: &Vocabulary<'_>, paths: &mut Paths<'_>) -> Result<Option<Self>> {
+        let matched = matching::rows(table, &event, paths)?;
+        if matched.now.is_empty() {
+            return Ok(None);
+        }
+        let Matched { now, after } = matched;
+        let mut rows: Vec<PlannedRow> =
+            now.into_iter().filter_map(|row| planned(table, row, vocabulary, Starts::Now)).collect();
+        rows.extend(
+            after.into_iter().filter_map(|follower| {
+                planned(table, follower.row, vocabulary, Starts::After { runs: follower.after })
+            }),
+        );
+        Ok(Some(Self::with(table, event, rows)))
+    }
+
+    /// What a person asks for by name: a row, with its limits and the rows that follow it, or else a role alone.
+    ///
+    /// Conditions are not asked, neither of the row nor of its followers: the person has decided. Nor is `observe` a
+    /// reason to hold what they asked for themselves; its read-only sandbox stays, and so does the allow-list: a role
+    /// that is not listed is held. Two requests are never one job.
+    ///
+    /// # Errors
+    /// [`Usage`](crate::error::Kind::Usage) for a gate or an event without a commit,
+    /// [`NotFound`](crate::error::Kind::NotFound) where there is neither a row nor a role of this name.
+    pub fn for_person(table: &Table, event: Event, name: &str, vocabulary: &Vocabulary<'_>) -> Result<Self> {
+        if event.change.is_none() {
+            return Err(Error::usage("there is no commit to run on").hint("make a commit first"));
+        }
+        let Some(row) = table.triggers.iter().find(|row| row.name == name) else {
+            if !vocabulary.roles.contains(&name) {
+                return Err(unknown(table, name, vocabulary));
+            }
+            let limits = LimitOverrides::default();
+            let row = resolved(table, vocabulary, name, name, None, &limits, Coalesce::None, Starts::Now);
+            return Ok(Self::with(table, event, vec![asked_for(table, row)]));
+        };
+        let Some(first) = planned(table, row, vocabulary, Starts::Now) else {
+            return Err(Error::usage(format!("row `{name}` is a gate: it starts nothing"))
+                .hint("`git orchestrator review` shows what it waits for"));
+        };
+        let mut rows = vec![PlannedRow { coalesce: Coalesce::None, ..asked_for(table, first) }];
+        rows.extend(
+            matching::followers(table, &[row], |_| Ok(true))?.into_iter().filter_map(|follower| {
+                planned(table, follower.row, vocabulary, Starts::After { runs: follower.after })
+            }),
+        );
+        Ok(Self::with(table, event, rows))
+    }
+
+    fn with(table: &Table, event: Event, rows: Vec<PlannedRow>) -> Self {
+        Self {
+            schema: SCHEMA,
+            event,
+            rows,
+            budget: table.policy.budget,
+            artifacts: table.artifacts,
+            table: table.digest.clone(),
+        }
+    }
+}
+
+/// A row with everything resolved; `None` for a gate.
+fn planned(table: &Table, row: &Trigger, vocabulary: &Vocabulary<'_>, starts: Starts) -> Option<PlannedRow> {
+    let RowAction::Role(role) = &row.action else { return None };
+    let runtime = row.runtime.as_deref();
+    Some(resolved(table, vocabulary, &row.name, role, runtime, &row.limits, row.coalesce, starts))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of a row, of which a role alone has only some")]
+fn resolved(
+    table: &Table,
+    vocabulary: &Vocabulary<'_>,
+    trigger: &str,
+    role: &str,
+    runtime: Option<&str>,
+    limits: &LimitOverrides,
+    coalesce: Coalesce,
+    starts: Starts,
+) -> PlannedRow {
+    let (admission, mut policy) = admission::admit(&table.policy, role, &(vocabulary.contract)(role));
+    policy.limits = limits.over(&policy.limits);
+    PlannedRow {
+        trigger: trigger.to_owned(),
+        role: role.to_owned(),
+        runtime: runtime.unwrap_or(&table.runtime).to_owned(),
+        coalesce,
+        policy,
+        starts,
+        admission,
+    }
+}
+
+/// A row that a person asked for: `observe` does not hold it, the allow-list does.
+fn asked_for(table: &Table, mut row: PlannedRow) -> PlannedRow {
+    let listed = table.policy.roles.as_ref().is_none_or(|roles| roles.contains_key(&row.role));
+    if table.policy.autonomy == Autonomy::Observe && listed {
+        row.admission = Admission::Admitted;
+    }
+    row
+}
+
+fn unknown(table: &Table, name: &str, vocabulary: &Vocabulary<'_>) -> Error {
+    let rows =
+        || table.triggers.iter().filter(|row| matches!(row.action, RowAction::Role(_))).map(|row| row.name.as_str());
+    let error = Error::not_found(format!("there is neither a row nor a role `{}`", text::one_line(name)));
+    match text::nearest(name, rows().chain(vocabulary.roles.iter().copied())) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => {
+            let rows: Vec<&str> = rows().collect();
+            let error = error.hint(format!("roles: {}", vocabulary.roles.join(", ")));
+            if rows.is_empty() { error } else { error.hint(format!("rows: {}", rows.join(", "))) }
+        }
+    }
 }

@@ -120,8 +120,9 @@ fn decode(bytes: &[u8]) -> Result<&str, Box<Undecodable>> {
             return match text.strip_prefix('\u{feff}') {
                 None => Ok(text),
                 Some(_) => {
-                    let problem = Diagnostic::new(0..3, "the file begins with a byte order mark", "three invisible bytes")
-                        .help("save it as UTF-8 without a byte order mark (BOM)");
+                    let problem =
+                        Diagnostic::new(0..3, "the file begins with a byte order mark", "three invisible bytes")
+                            .help("save it as UTF-8 without a byte order mark (BOM)");
                     Err(refuse(text, problem))
                 }
             };
@@ -135,7 +136,8 @@ fn decode(bytes: &[u8]) -> Result<&str, Box<Undecodable>> {
     let rest = String::from_utf8_lossy(bytes.get(at + 1..).unwrap_or_default());
     let text = format!("{valid}{mark}{}", text::prefix_bytes(&rest, 200));
     let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
-    let help = if wide { "it looks like UTF-16: save it as UTF-8" } else { "save it as UTF-8: this byte looks like Latin-1" };
+    let help =
+        if wide { "it looks like UTF-16: save it as UTF-8" } else { "save it as UTF-8: this byte looks like Latin-1" };
     let problem = Diagnostic::new(at..at + mark.len(), "the file is not UTF-8", format!("byte 0x{bad:02x}")).help(help);
     Err(refuse(&text, problem))
 }
@@ -199,7 +201,8 @@ fn document(
     }
     let runtime = fields.get("runtime").and_then(|node| rows::runtime(reader, node, vocabulary));
     let line_of = |at: usize| Source { name: "", text }.line_and_column(at).0;
-    let triggers = reader.required(&fields, "triggers", "the table", "add `triggers:` with a list of rows, or `triggers: []`");
+    let triggers =
+        reader.required(&fields, "triggers", "the table", "add `triggers:` with a list of rows, or `triggers: []`");
     let triggers = triggers.map(|node| rows::rows(reader, node, vocabulary, line_of)).unwrap_or_default();
     let policy = fields.get("policy").map_or_else(Policy::default, |node| policy::policy(reader, node, vocabulary));
     let artifacts = fields.get("artifacts").map_or_else(ArtifactRules::default, |node| policy::artifacts(reader, node));

@@ -31,7 +31,8 @@ const MAX_ATTEMPTS: u32 = 10;
 pub(super) fn policy(reader: &mut Reader<'_>, node: &Node, vocabulary: &Vocabulary<'_>) -> Policy {
     let Some(fields) = reader.fields(node, "`policy`", KEYS) else { return Policy::default() };
     let levels = Autonomy::ALL.map(|level| (level.as_str(), level));
-    let autonomy = fields.get("autonomy").and_then(|node| reader.choice(node, "`autonomy`", "level of autonomy", &levels));
+    let autonomy =
+        fields.get("autonomy").and_then(|node| reader.choice(node, "`autonomy`", "level of autonomy", &levels));
     let roles = fields.get("roles").map(|node| roles(reader, node, vocabulary));
     let budget = fields.get("budget").map(|node| budget(reader, node)).unwrap_or_default();
     Policy { autonomy: autonomy.unwrap_or_default(), roles, budget }
@@ -99,9 +100,8 @@ fn attempts(reader: &mut Reader<'_>, node: &Node) -> Option<u32> {
 
 fn budget(reader: &mut Reader<'_>, node: &Node) -> Budget {
     let Some(fields) = reader.fields(node, "`budget`", BUDGET_KEYS) else { return Budget::default() };
-    let mut count = |key: &str| {
-        fields.get(key).and_then(|node| reader.parsed(node, &format!("`{key}`"), values::count))
-    };
+    let mut count =
+        |key: &str| fields.get(key).and_then(|node| reader.parsed(node, &format!("`{key}`"), values::count));
     Budget { runs_per_day: count("runs_per_day"), tokens_per_day: count("tokens_per_day") }
 }
 

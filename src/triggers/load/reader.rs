@@ -171,10 +171,7 @@ impl<'a> Reader<'a> {
 
     /// A whole number, as it is written.
     pub(super) fn integer(&mut self, node: &Node, what: &str, help: &str) -> Option<u64> {
-        let number = match node.value {
-            Value::Number => self.written(node).parse().ok(),
-            _ => None,
-        };
+        let number = if matches!(node.value, Value::Number) { self.written(node).parse().ok() } else { None };
         if number.is_none() {
             self.wrong_type(node, what, "a whole number", help);
         }
@@ -204,9 +201,7 @@ impl<'a> Reader<'a> {
         match parsed {
             Ok(value) => Some(value),
             Err(complaint) => {
-                self.problem(
-                    Diagnostic::new(span.clone(), complaint.message, complaint.label).help(complaint.help),
-                );
+                self.problem(Diagnostic::new(span.clone(), complaint.message, complaint.label).help(complaint.help));
                 None
             }
         }
@@ -223,13 +218,7 @@ impl<'a> Reader<'a> {
     }
 
     /// [`Self::one_of`], of a node.
-    pub(super) fn choice<T: Copy>(
-        &mut self,
-        node: &Node,
-        what: &str,
-        kind: &str,
-        words: &[(&str, T)],
-    ) -> Option<T> {
+    pub(super) fn choice<T: Copy>(&mut self, node: &Node, what: &str, kind: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(node, what)?;
         self.one_of(&Word { text, span: node.span.clone() }, kind, words)
     }
@@ -240,20 +229,13 @@ impl<'a> Reader<'a> {
     }
 
     fn wrong_type(&mut self, node: &Node, what: &str, wanted: &str, help: &str) {
-        let label = match &node.value {
-            Value::Null => "no value".to_owned(),
-            other => format!("this is {}", other.kind()),
-        };
+        let label = node.value.is();
         self.problem(Diagnostic::new(node.span.clone(), format!("{what} has to be {wanted}"), label).help(help));
     }
 }
 
 fn unknown(key: &Key, what: &str, keys: &[&str]) -> Diagnostic {
-    let problem = Diagnostic::new(
-        key.span.clone(),
-        format!("{what} has no key `{}`", key.name),
-        "unknown key",
-    );
+    let problem = Diagnostic::new(key.span.clone(), format!("{what} has no key `{}`", key.name), "unknown key");
     match text::nearest(&key.name, keys.iter().copied()) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None => problem.help(format!("the keys of {what} are {}", list(keys))),

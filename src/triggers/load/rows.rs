@@ -46,7 +46,8 @@ pub(super) fn rows(
 ) -> Vec<Trigger> {
     let Value::List(items) = &node.value else {
         let wrong = if matches!(node.value, Value::Null) { "no value" } else { "not a list" };
-        reader.problem(Diagnostic::new(node.span.clone(), "`triggers` has to be a list of rows", wrong).help(ROWS_HELP));
+        reader
+            .problem(Diagnostic::new(node.span.clone(), "`triggers` has to be a list of rows", wrong).help(ROWS_HELP));
         return Vec::new();
     };
     let names: Vec<&str> = items.iter().filter_map(name_of).collect();
@@ -65,10 +66,8 @@ pub(super) fn rows(
 /// The name of a row, however wrong the rest of it is: so that one mistake is not reported as two.
 fn name_of(node: &Node) -> Option<&str> {
     let Value::Map(entries) = &node.value else { return None };
-    entries.iter().find(|(key, _)| key.name == "name").and_then(|(_, value)| match &value.value {
-        Value::Text(text) => Some(text.as_str()),
-        _ => None,
-    })
+    let (_, value) = entries.iter().find(|(key, _)| key.name == "name")?;
+    if let Value::Text(text) = &value.value { Some(text) } else { None }
 }
 
 fn row(
@@ -94,11 +93,13 @@ fn row(
         for key in ["coalesce", "runtime", "limits"] {
             if let Some((key, _)) = fields.entry(key) {
                 let message = format!("a gate has no `{}`", key.name);
-                reader.problem(Diagnostic::new(key.span.clone(), message, "a gate starts no run").help("remove the key"));
+                reader
+                    .problem(Diagnostic::new(key.span.clone(), message, "a gate starts no run").help("remove the key"));
             }
         }
     }
-    let coalesce = fields.get("coalesce").and_then(|node| reader.choice(node, "`coalesce`", "way to coalesce", COALESCE));
+    let coalesce =
+        fields.get("coalesce").and_then(|node| reader.choice(node, "`coalesce`", "way to coalesce", COALESCE));
     let runtime = fields.get("runtime").and_then(|node| self::runtime(reader, node, vocabulary));
     let limits = fields.get("limits").map(|node| limits(reader, node)).unwrap_or_default();
     let (name, span) = name?;
@@ -128,10 +129,7 @@ type Follows = Vec<(String, Range<usize>)>;
 /// `on`: a hook, `{run: NAME, state: STATE}`, or a list of these.
 fn on(reader: &mut Reader<'_>, node: &Node, names: &[&str]) -> (Vec<Source>, Follows) {
     let one = std::slice::from_ref(node);
-    let items = match &node.value {
-        Value::List(items) => items.as_slice(),
-        _ => one,
-    };
+    let items = if let Value::List(items) = &node.value { items.as_slice() } else { one };
     if items.is_empty() {
         reader.problem(
             Diagnostic::new(node.span.clone(), "`on` is an empty list", "nothing starts this row")
@@ -148,10 +146,9 @@ fn on(reader: &mut Reader<'_>, node: &Node, names: &[&str]) -> (Vec<Source>, Fol
                 follows.extend(run.clone());
                 run.zip(state).map(|((trigger, _), state)| Source::Run { trigger, state })
             }
-            other => {
-                let label = if matches!(other, Value::Null) { "no value".into() } else { format!("this is {}", other.kind()) };
+            Value::Null | Value::Bool(_) | Value::Number | Value::List(_) => {
                 reader.problem(
-                    Diagnostic::new(item.span.clone(), "`on` has to name a hook or a run", label)
+                    Diagnostic::new(item.span.clone(), "`on` has to name a hook or a run", item.value.is())
                         .help("write `on: post-commit`, or `on: { run: ROW, state: succeeded }`"),
                 );
                 None
@@ -228,18 +225,16 @@ fn when(reader: &mut Reader<'_>, node: &Node) -> When {
     let branches = patterns("branches", Subject::Branch);
     let refs = patterns("refs", Subject::Ref);
     let author = patterns("author", Subject::Person);
-    let message = fields.get("message").and_then(|node| match &node.value {
-        Value::List(_) => {
+    let message = fields.get("message").and_then(|node| {
+        if matches!(node.value, Value::List(_)) {
             reader.problem(
                 Diagnostic::new(node.span.clone(), "`message` has to be one expression", "this is a list")
                     .help("join the alternatives with `|`: \"^(feat|task)\""),
             );
-            None
+            return None;
         }
-        _ => {
-            let text = reader.text(node, "`message`")?;
-            reader.accept(&node.span, values::message(text))
-        }
+        let text = reader.text(node, "`message`")?;
+        reader.accept(&node.span, values::message(text))
     });
     When { paths, branches, refs, message, author }
 }
@@ -270,7 +265,8 @@ fn action(
         }
         (Some((_, role)), None) => {
             if let Some((key, _)) = requires {
-                let problem = Diagnostic::new(key.span.clone(), "`requires` belongs to a gate", "this row starts a role");
+                let problem =
+                    Diagnostic::new(key.span.clone(), "`requires` belongs to a gate", "this row starts a role");
                 reader.problem(problem.help("to run after another row write `on: { run: ROW, state: succeeded }`"));
             }
             let text = reader.text(role, "`role`")?;
@@ -359,7 +355,9 @@ fn cycle(reader: &mut Reader<'_>, rows: &[Placed]) {
             if !others.is_empty() {
                 message = format!("rows start each other in a circle: `{}`", start.row.name);
                 for (row, _) in path.iter().rev() {
-                    message.push_str(&format!(" → `{}`", row.row.name));
+                    message.push_str(" → `");
+                    message.push_str(&row.row.name);
+                    message.push('`');
                 }
             }
             let mut problem = Diagnostic::new((*first).clone(), message, "this closes the circle")

@@ -42,15 +42,15 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// What it is, as the end of a sentence.
-    pub(super) fn kind(&self) -> &'static str {
+    /// What it is, for the mark below it.
+    pub(super) fn is(&self) -> &'static str {
         match self {
-            Self::Null => "nothing",
-            Self::Bool(_) => "true or false",
-            Self::Number => "a number",
-            Self::Text(_) => "text",
-            Self::List(_) => "a list",
-            Self::Map(_) => "a mapping",
+            Self::Null => "no value",
+            Self::Bool(_) => "this is true or false",
+            Self::Number => "this is a number",
+            Self::Text(_) => "this is text",
+            Self::List(_) => "this is a list",
+            Self::Map(_) => "this is a mapping",
         }
     }
 }
@@ -179,7 +179,9 @@ fn node(raw: Spanned<Raw>, text: &str) -> Node {
         Raw::Map(entries) => Value::Map(
             entries
                 .into_iter()
-                .map(|(key, value)| (Key { span: self::span(key.referenced, text), name: key.value }, node(value, text)))
+                .map(|(key, value)| {
+                    (Key { span: self::span(key.referenced, text), name: key.value }, node(value, text))
+                })
                 .collect(),
         ),
     };
@@ -201,65 +203,72 @@ fn span(location: Location, text: &str) -> Range<usize> {
 }
 
 /// What the parser says, in terms of what the person wrote.
+#[expect(clippy::wildcard_enum_match_arm, reason = "most of the parser's errors cannot happen in this format")]
 fn translate(text: &str, error: &serde_yaml::Error) -> Diagnostic {
+    use serde_yaml::Error as E;
     let at = error.location().map_or(0..0, |location| span(location, text));
-    let token = token_before(text, at.start);
-    match error {
-        serde_yaml::Error::UnknownAnchor { .. } | serde_yaml::Error::AliasError { .. } => return alias(text, at.start),
-        serde_yaml::Error::Budget { breach, .. } => match breach {
-            BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => return alias(text, at.start),
+    match error.without_snippet() {
+        E::UnknownAnchor { .. } | E::AliasError { .. } => alias(text, at.start),
+        E::Budget { breach, .. } => match breach {
+            BudgetBreach::Anchors { .. } | BudgetBreach::Aliases { .. } => alias(text, at.start),
             BudgetBreach::Documents { .. } => {
-                return Diagnostic::new(at, "a second YAML document", "the first one ends above this line")
-                    .help("keep one document in the file: remove this line and what follows");
+                Diagnostic::new(at, "a second YAML document", "the first one ends above this line")
+                    .help("keep one document in the file: remove this line and what follows")
             }
-            BudgetBreach::Depth { .. } => return too_deep(at),
+            BudgetBreach::Depth { .. } => too_deep(at),
             BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. } => {
-                return Diagnostic::new(at, format!("more than {MAX_NODES} values"), "the limit is reached here")
-                    .help("a table of a few dozen rows does: gather patterns with globs");
+                Diagnostic::new(at, format!("more than {MAX_NODES} values"), "the limit is reached here")
+                    .help("a table of a few dozen rows does: gather patterns with globs")
             }
-            _ => {}
+            _ => syntax(text, at, &sentence(error)),
         },
-        serde_yaml::Error::NullIntoString { .. } | serde_yaml::Error::Unexpected { .. } => {
-            return Diagnostic::new(at, "a key has to be a plain word", "this is not one")
-                .help("each line is `key: value`");
+        E::NullIntoString { .. } | E::Unexpected { .. } => {
+            Diagnostic::new(at, "a key has to be a plain word", "this is not one").help("each line is `key: value`")
         }
-        _ => {}
+        E::UnsupportedTag { .. } => tag(text, at),
+        _ => syntax(text, at, &sentence(error)),
     }
-    let message = sentence(error);
+}
+
+/// What only the sentence of the parser and the character it stopped at tell apart.
+fn syntax(text: &str, at: Range<usize>, message: &str) -> Diagnostic {
     if message.contains("recursion limit") || message.contains("nesting") {
         return too_deep(at);
     }
-    if let Some(token) = token.filter(|token| text.get(token.clone()).is_some_and(|word| word.starts_with('!'))) {
-        let word = text.get(token.clone()).unwrap_or_default();
-        return Diagnostic::new(token, format!("`{word}` is a YAML tag, not text"), "begins with `!`")
-            .help(format!("put it in quotes: \"{word}\""));
-    }
     let found = text.get(at.start..).and_then(|rest| rest.chars().next());
-    if let Some(c @ ('@' | '`' | '%')) = found {
-        return Diagnostic::new(at, format!("a value cannot begin with `{c}`"), "YAML reserves this character")
-            .help("put the value in quotes");
+    match found {
+        Some(c @ ('@' | '`' | '%')) => {
+            Diagnostic::new(at, format!("a value cannot begin with `{c}`"), "YAML reserves this character")
+                .help("put the value in quotes")
+        }
+        Some(open @ ('{' | '[' | '"' | '\'')) if message.contains("unclosed") => {
+            let close = match open {
+                '{' => '}',
+                '[' => ']',
+                quote => quote,
+            };
+            Diagnostic::new(at, format!("this `{open}` is not closed"), "opened here")
+                .help(format!("close it with `{close}`"))
+        }
+        Some(c) if c.is_control() && c != '\n' && c != '\r' => {
+            Diagnostic::new(at, "a control character", "not text").help("remove it")
+        }
+        _ if message.contains("mapping values are not allowed") => {
+            Diagnostic::new(at, "this `:` cannot stand here", "a key where none is expected")
+                .help("check that keys of one mapping begin in the same column; quote a value that holds `: `")
+        }
+        _ => Diagnostic::new(at, format!("this is not YAML: {message}"), "the parser stopped here").help(
+            "look at the indentation, and for a quote or a bracket that is not closed, at this line and above it",
+        ),
     }
-    if let Some(c @ ('{' | '[' | '"' | '\'')) = found
-        && message.contains("unclosed")
-    {
-        let close = match c {
-            '{' => '}',
-            '[' => ']',
-            quote => quote,
-        };
-        return Diagnostic::new(at, format!("this `{c}` is not closed"), "opened here")
-            .help(format!("close it with `{close}`"));
-    }
-    if found.is_some_and(char::is_control) {
-        return Diagnostic::new(at, "a control character", "not text").help("remove it");
-    }
-    if message.contains("mapping values are not allowed") {
-        return Diagnostic::new(at, "this `:` cannot stand here", "a key where none is expected").help(
-            "check that keys of one mapping begin in the same column; quote a value that holds `: `",
-        );
-    }
-    Diagnostic::new(at, format!("this is not YAML: {message}"), "the parser stopped here")
-        .help("look at the indentation, and for a quote or a bracket that is not closed, at this line and above it")
+}
+
+/// A tag (`!name`), which is what an unquoted pattern that takes out looks like to YAML. The parser points behind it.
+fn tag(text: &str, near: Range<usize>) -> Diagnostic {
+    let at = token_before(text, near.start).unwrap_or(near);
+    let word = text.get(at.clone()).unwrap_or_default();
+    Diagnostic::new(at.clone(), format!("`{word}` is a YAML tag, not text"), "begins with `!`")
+        .help(format!("put it in quotes: \"{word}\""))
 }
 
 fn too_deep(at: Range<usize>) -> Diagnostic {

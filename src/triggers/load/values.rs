@@ -51,9 +51,13 @@ pub(super) fn duration(text: &str) -> Result<Duration, Complaint> {
     let mut rest = text;
     while !rest.is_empty() {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let number = rest.get(..digits).filter(|number| !number.is_empty()).ok_or_else(|| wrong("a number is missing"))?;
+        let number =
+            rest.get(..digits).filter(|number| !number.is_empty()).ok_or_else(|| wrong("a number is missing"))?;
         let Some(unit) = rest.get(digits..).and_then(|tail| tail.chars().next()) else {
-            return Err(Complaint { help: format!("did you mean `{text}s` or `{text}m`?"), ..wrong("a unit is missing") });
+            return Err(Complaint {
+                help: format!("did you mean `{text}s` or `{text}m`?"),
+                ..wrong("a unit is missing")
+            });
         };
         let (_, factor) = units.find(|(name, _)| *name == unit).ok_or_else(|| {
             wrong(if UNITS.iter().any(|(name, _)| *name == unit) {
@@ -68,7 +72,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, Complaint> {
             .and_then(|number| number.checked_mul(*factor))
             .and_then(|part| seconds.checked_add(part))
             .filter(|sum| *sum <= MAX_SECONDS)
-            .ok_or_else(|| Complaint::new(format!("`{shown}` is too long"), "over ten years", "write less than `3650d`"))?;
+            .ok_or_else(|| {
+                Complaint::new(format!("`{shown}` is too long"), "over ten years", "write less than `3650d`")
+            })?;
         rest = rest.get(digits + unit.len_utf8()..).unwrap_or_default();
     }
     match seconds {
@@ -234,10 +240,12 @@ mod tests {
 
     #[test]
     fn durations_have_units_the_largest_first() {
-        for (text, seconds) in [("20m", 1200), ("5m", 300), ("30d", 2_592_000), ("1h30m", 5400), ("1s", 1), ("0h5s", 5)] {
+        for (text, seconds) in [("20m", 1200), ("5m", 300), ("30d", 2_592_000), ("1h30m", 5400), ("1s", 1), ("0h5s", 5)]
+        {
             assert_eq!(duration(text).unwrap(), Duration::from_secs(seconds), "{text}");
         }
-        for text in ["", "20", "m", "30m1h", "5m5m", "0s", "-5m", "5 m", "1.5h", "20M", "99999999999999999999d", "4000d", "1ü"]
+        for text in
+            ["", "20", "m", "30m1h", "5m5m", "0s", "-5m", "5 m", "1.5h", "20M", "99999999999999999999d", "4000d", "1ü"]
         {
             assert!(duration(text).is_err(), "{text}");
         }
