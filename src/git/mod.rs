@@ -5,11 +5,11 @@
 //! attributes of a working tree have no say in what a commit holds.
 
 pub mod diff;
+pub mod history;
 pub mod workspace;
 mod neutral;
 mod tree;
 
-use std::collections::{BinaryHeap, HashMap};
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -24,11 +24,8 @@ use crate::text;
 /// How much of a commit message is kept.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
-/// How many commits a search through the history may visit before it gives up.
-pub const WALK_COMMITS_MAX: usize = 10_000;
-
-/// How many remote-tracking branches are looked at to find out what a remote has.
-pub const TRACKING_BRANCHES_MAX: usize = 1_000;
+/// How many branches a hook looks at to find one.
+pub const BRANCHES_MAX: usize = 1_000;
 
 /// A repository, opened once.
 pub struct Repository {
@@ -255,38 +252,19 @@ impl Repository {
         }
     }
 
-    /// The newest commit, by commit date, that is `one` or an ancestor of it and also one of `others` or an ancestor of
-    /// those. `None` where there is none among the newest [`WALK_COMMITS_MAX`] commits of both sides: a hook must not
-    /// read a whole history.
+    /// The best common ancestor of `one` and any of `others`, themselves included. `None` where there is none, or where
+    /// it is not found among [`history::COMMITS_MAX`] commits: a hook must not read a whole history.
     pub fn common_ancestor(&self, one: &Oid, others: &[Oid]) -> Option<Oid> {
-        const ONE: u8 = 1;
-        const OTHER: u8 = 2;
-        let mut seen: HashMap<git2::Oid, u8> = HashMap::new();
-        let mut queue = BinaryHeap::new();
-        let ends = others.iter().map(|id| (id, OTHER)).chain([(one, ONE)]);
-        let mut arrivals: Vec<(git2::Oid, u8)> = ends.filter_map(|(id, side)| Some((to_git(id).ok()?, side))).collect();
-        for _ in 0..WALK_COMMITS_MAX {
-            for (id, side) in arrivals.drain(..) {
-                let sides = seen.entry(id).or_default();
-                if *sides | side != *sides {
-                    *sides |= side;
-                    // A commit that is not here is the edge of a shallow clone.
-                    if let Ok(commit) = self.inner.find_commit(id) {
-                        queue.push((commit.time().seconds(), id));
-                    }
-                }
-            }
-            let (_, id) = queue.pop()?;
-            let sides = seen.get(&id).copied().unwrap_or_default();
-            if sides == ONE | OTHER {
-                return from_git(id).ok();
-            }
-            arrivals.extend(self.inner.find_commit(id).ok()?.parent_ids().map(|parent| (parent, sides)));
-        }
-        None
+        history::common_ancestor(&self.inner, one, others).ok().flatten()
     }
 
-    /// What the remote-tracking branches of `remote` name, as far as it is here; at most [`TRACKING_BRANCHES_MAX`].
+    /// Whether `old` is `new` or one of its ancestors; `None` where that is not found out in time.
+    pub fn is_ancestor(&self, old: &Oid, new: &Oid) -> Option<bool> {
+        let base = history::common_ancestor(&self.inner, new, std::slice::from_ref(old)).ok()?;
+        Some(base.as_ref() == Some(old))
+    }
+
+    /// What the remote-tracking branches of `remote` name, as far as it is here; at most [`BRANCHES_MAX`].
     pub fn tracking_branches(&self, remote: &str) -> Vec<Oid> {
         // A name with glob characters is none that git gives a remote; a URL has no tracking branches.
         if remote.is_empty() || remote.contains(['*', '?', '[', '\\', '\0', ':']) {
@@ -294,7 +272,20 @@ impl Repository {
         }
         let Ok(references) = self.inner.references_glob(&format!("refs/remotes/{remote}/*")) else { return Vec::new() };
         let commit = |reference: git2::Reference<'_>| from_git(reference.peel_to_commit().ok()?.id()).ok();
-        references.flatten().take(TRACKING_BRANCHES_MAX).filter_map(commit).collect()
+        references.flatten().take(BRANCHES_MAX).filter_map(commit).collect()
+    }
+
+    /// The branches that stand at this commit, without `refs/heads/`; looks at [`BRANCHES_MAX`].
+    pub fn branches_at(&self, commit: &Oid) -> Vec<String> {
+        let (Ok(commit), Ok(references)) = (to_git(commit), self.inner.references_glob("refs/heads/*")) else {
+            return Vec::new();
+        };
+        references
+            .flatten()
+            .take(BRANCHES_MAX)
+            .filter(|reference| reference.target() == Some(commit))
+            .filter_map(|reference| Some(text::bytes_line(reference.name_bytes().strip_prefix(b"refs/heads/")?)))
+            .collect()
     }
 
     /// The commit in a pseudo-ref of this worktree, such as `ORIG_HEAD`.

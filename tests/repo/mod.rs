@@ -1,6 +1,5 @@
 //! Real repositories in temporary directories, driven by the real git with nothing of the machine's configuration.
 
-#![expect(clippy::allow_attributes, reason = "what is unused differs from one test binary to the next")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::collections::BTreeMap;
