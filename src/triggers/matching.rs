@@ -7,6 +7,8 @@
 //! A condition about the commit (`paths`, `message`, `author`) fails for an event that names none. On a detached HEAD
 //! there is no branch: of a `branches` list only the pattern `**` takes that in, and a list that only takes out holds.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use super::glob::{Patterns, Subject};
@@ -149,7 +151,7 @@ fn some_of(all: usize, names: impl Iterator<Item = String>) -> String {
     const SHOWN: usize = 3;
     let mut out = names.take(SHOWN).collect::<Vec<_>>().join(", ");
     if let Some(more) = all.checked_sub(SHOWN).filter(|more| *more > 0) {
-        out.push_str(&format!(" and {more} more"));
+        write!(out, " and {more} more").ok();
     }
     out
 }

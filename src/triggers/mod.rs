@@ -134,3 +134,7 @@ pub struct Vocabulary<'a> {
 
 /// The commented table that a new repository gets, and that this one uses on itself.
 pub const STARTER: &str = include_str!("../../triggers.yaml");
+
+/// The JSON Schema (draft 2020-12) of the table, for editors. It says what one file can say by itself; names that have to
+/// exist, globs and expressions are checked by [`load`] alone.
+pub const SCHEMA_JSON: &str = include_str!("schema.json");

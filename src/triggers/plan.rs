@@ -181,12 +181,10 @@ fn unknown(table: &Table, name: &str, vocabulary: &Vocabulary<'_>) -> Error {
     let rows =
         || table.triggers.iter().filter(|row| matches!(row.action, RowAction::Role(_))).map(|row| row.name.as_str());
     let error = Error::not_found(format!("there is neither a row nor a role `{}`", text::one_line(name)));
-    match text::nearest(name, rows().chain(vocabulary.roles.iter().copied())) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => {
-            let rows: Vec<&str> = rows().collect();
-            let error = error.hint(format!("roles: {}", vocabulary.roles.join(", ")));
-            if rows.is_empty() { error } else { error.hint(format!("rows: {}", rows.join(", "))) }
-        }
+    if let Some(near) = text::nearest(name, rows().chain(vocabulary.roles.iter().copied())) {
+        return error.hint(format!("did you mean `{near}`?"));
     }
+    let error = error.hint(format!("roles: {}", vocabulary.roles.join(", ")));
+    let rows: Vec<&str> = rows().collect();
+    if rows.is_empty() { error } else { error.hint(format!("rows: {}", rows.join(", "))) }
 }

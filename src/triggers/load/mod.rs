@@ -10,6 +10,8 @@ mod rows;
 mod tree;
 pub(in crate::triggers) mod values;
 
+use std::fmt::Write as _;
+
 use self::reader::Reader;
 use self::tree::{Node, Value};
 use super::{ArtifactRules, Table, Vocabulary};
@@ -57,7 +59,7 @@ impl Problems {
             None => text::one_line(&self.file_name),
         };
         if self.list.len() > 1 {
-            message.push_str(&format!(" (and {} more)", self.list.len() - 1));
+            write!(message, " (and {} more)", self.list.len() - 1).ok();
         }
         Error::usage(message)
             .excerpt(self.render(colour))
@@ -117,15 +119,12 @@ fn decode(bytes: &[u8]) -> Result<&str, Box<Undecodable>> {
     }
     let error = match std::str::from_utf8(bytes) {
         Ok(text) => {
-            return match text.strip_prefix('\u{feff}') {
-                None => Ok(text),
-                Some(_) => {
-                    let problem =
-                        Diagnostic::new(0..3, "the file begins with a byte order mark", "three invisible bytes")
-                            .help("save it as UTF-8 without a byte order mark (BOM)");
-                    Err(refuse(text, problem))
-                }
-            };
+            if !text.starts_with('\u{feff}') {
+                return Ok(text);
+            }
+            let problem = Diagnostic::new(0..3, "the file begins with a byte order mark", "three invisible bytes")
+                .help("save it as UTF-8 without a byte order mark (BOM)");
+            return Err(refuse(text, problem));
         }
         Err(error) => error,
     };
@@ -208,4 +207,65 @@ fn document(
     let artifacts = fields.get("artifacts").map_or_else(ArtifactRules::default, |node| policy::artifacts(reader, node));
     let default_runtime = || vocabulary.runtimes.first().map_or_else(String::new, |name| (*name).to_owned());
     Some(Table { runtime: runtime.unwrap_or_else(default_runtime), triggers, policy, artifacts, digest })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value as Json;
+
+    use super::{KEYS, policy, rows};
+    use crate::event::Hook;
+    use crate::policy::Autonomy;
+    use crate::run::State;
+    use crate::triggers::SCHEMA_JSON;
+
+    fn sorted<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+        let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+
+    /// The schema is written by hand, since the loader reads a tree and has no types to derive it from: it must name
+    /// the same keys and words.
+    #[test]
+    fn the_schema_names_what_the_loader_knows() {
+        let schema: Json = serde_json::from_str(SCHEMA_JSON).unwrap();
+        let keys = |pointer: &str| {
+            let properties = schema.pointer(&format!("{pointer}/properties")).unwrap().as_object().unwrap();
+            assert_eq!(
+                schema.pointer(&format!("{pointer}/additionalProperties")),
+                Some(&Json::Bool(false)),
+                "{pointer}"
+            );
+            sorted(properties.keys().map(String::as_str))
+        };
+        for (pointer, known) in [
+            ("", KEYS),
+            ("/$defs/row", rows::KEYS),
+            ("/$defs/when", rows::WHEN_KEYS),
+            ("/$defs/source/anyOf/1", rows::RUN_KEYS),
+            ("/$defs/policy", policy::KEYS),
+            ("/$defs/policy/properties/roles", crate::role::NAMES),
+            ("/$defs/role-policy", policy::ROLE_KEYS),
+            ("/$defs/limits", policy::LIMIT_KEYS),
+            ("/$defs/budget", policy::BUDGET_KEYS),
+            ("/$defs/artifacts", policy::ARTIFACT_KEYS),
+        ] {
+            assert_eq!(keys(pointer), sorted(known.iter().copied()), "{pointer}");
+        }
+        let words = |pointer: &str| {
+            let words = schema.pointer(pointer).unwrap().as_array().unwrap();
+            sorted(words.iter().map(|word| word.as_str().unwrap()))
+        };
+        let ends = State::ALL.into_iter().filter(|state| state.is_terminal()).map(State::as_str);
+        assert_eq!(words("/$defs/source/anyOf/1/properties/state/enum"), sorted(ends));
+        assert_eq!(words("/$defs/source/anyOf/0/enum"), sorted(Hook::INSTALLED.into_iter().map(Hook::as_str)));
+        assert_eq!(words("/$defs/role/enum"), sorted(crate::role::NAMES.iter().copied()));
+        assert_eq!(words("/$defs/row/properties/gate/enum"), sorted(rows::GATES.iter().copied()));
+        assert_eq!(words("/$defs/row/properties/coalesce/enum"), sorted(rows::COALESCE.iter().map(|(name, _)| *name)));
+        assert_eq!(
+            words("/$defs/policy/properties/autonomy/enum"),
+            sorted(Autonomy::ALL.into_iter().map(Autonomy::as_str))
+        );
+    }
 }

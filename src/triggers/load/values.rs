@@ -215,23 +215,18 @@ pub(in crate::triggers) fn expression(text: &str) -> Result<Regex, Box<regex::Er
 pub(super) fn message(text: &str) -> Result<String, Complaint> {
     let Err(error) = expression(text) else { return Ok(text.to_owned()) };
     let shown = text::one_line(text);
-    Err(match *error {
-        regex::Error::CompiledTooBig(_) => Complaint::new(
-            format!("`{shown}` is too large an expression"),
-            "over 1 MiB once compiled",
-            "use smaller repetitions",
-        ),
-        other => {
-            // The engine draws the expression over several lines; the last one says what is wrong.
-            let drawn = other.to_string();
-            let reason = drawn.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
-            Complaint::new(
-                format!("`{shown}` is not a regular expression"),
-                reason,
-                "put `\\` before a character that stands for itself, in single quotes: '\\(wip\\)'",
-            )
-        }
-    })
+    if matches!(*error, regex::Error::CompiledTooBig(_)) {
+        let message = format!("`{shown}` is too large an expression");
+        return Err(Complaint::new(message, "over 1 MiB once compiled", "use smaller repetitions"));
+    }
+    // The engine draws the expression over several lines; the last one says what is wrong.
+    let drawn = error.to_string();
+    let reason = drawn.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
+    Err(Complaint::new(
+        format!("`{shown}` is not a regular expression"),
+        reason,
+        "put `\\` before a character that stands for itself, in single quotes: '\\(wip\\)'",
+    ))
 }
 
 #[cfg(test)]
