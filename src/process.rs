@@ -4,15 +4,18 @@
 //! call of a child hit the wrong repository) nor with a descriptor of the caller (a pipe held open keeps `git push`
 //! waiting). This module knows nothing of Codex or of the queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitOptions};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::error::{Context as _, Error, Result};
 use crate::runtime::Environment;
@@ -128,27 +131,77 @@ pub fn signal_group(leader: u32, signal: Signal) {
     }
 }
 
-/// Kills every descendant of this process and waits until none is left, at most `deadline` long. Returns how many are
-/// left. With [`adopt_orphans`] this reaches processes that left their session and lost their parent.
+/// The children of this process whose families are spoken for: [`end_descendants`] leaves them alone.
+static LEADERS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// A child that was started through [`contained`], with everything it starts. Dropping it kills them all.
+#[derive(Debug)]
+pub struct Family {
+    leader: u32,
+}
+
+impl Family {
+    /// Takes charge of the session that the child with this process id leads.
+    pub fn of(leader: u32) -> Self {
+        adopt_orphans();
+        leaders().insert(leader);
+        Self { leader }
+    }
+
+    /// Sends `signal` to the group that the leader leads; its commands may have groups of their own.
+    pub fn signal(&self, signal: Signal) {
+        signal_group(self.leader, signal);
+    }
+
+    /// Kills the whole family and waits until it is gone, at most `deadline` long. Returns how many are left.
+    pub fn end(self, deadline: Duration) -> usize {
+        self.signal(Signal::KILL);
+        leaders().remove(&self.leader);
+        end_descendants(deadline)
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        // `end` has removed it; what is dropped without it (a cancelled future) still takes its children along.
+        if leaders().remove(&self.leader) {
+            self.signal(Signal::KILL);
+            end_descendants(Duration::from_secs(2));
+        }
+    }
+}
+
+/// The set is whole between any two operations, so a panic elsewhere cannot have broken it.
+fn leaders() -> MutexGuard<'static, BTreeSet<u32>> {
+    LEADERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills every descendant of this process that lives in another session, but for living [`Family`]s, and waits until
+/// none is left, at most `deadline` long. Returns how many are left.
+///
+/// With [`adopt_orphans`] this reaches processes that left their session and lost their parent. Children in this
+/// process's own session are somebody else's short calls and stay.
 #[cfg(target_os = "linux")]
 pub fn end_descendants(deadline: Duration) -> usize {
     let until = Instant::now() + deadline;
     loop {
-        let left = descendants();
-        if left.is_empty() {
-            return 0;
-        }
-        for pid in &left {
-            if let Some(pid) = Pid::from_raw(*pid) {
-                rustix::process::kill_process(pid, Signal::KILL).ok();
+        let left = strays();
+        for stray in &left {
+            if let Some(pid) = Pid::from_raw(stray.id) {
+                if stray.state != 'Z' {
+                    rustix::process::kill_process(pid, Signal::KILL).ok();
+                } else if stray.adopted {
+                    // Only what was adopted: a child that somebody here started is theirs to wait for.
+                    rustix::process::waitpid(Some(pid), WaitOptions::NOHANG).ok();
+                }
             }
         }
-        // Reaps what has died; a child that tokio waits for is reaped by tokio.
-        while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
-        if Instant::now() > until {
-            return descendants().len();
+        let living = left.iter().filter(|stray| stray.state != 'Z').count();
+        if living == 0 || Instant::now() > until {
+            return living;
         }
-        std::thread::yield_now();
+        // The kernel tells nobody but the parent when a process is gone, and these are grandchildren.
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 
@@ -158,33 +211,141 @@ pub fn end_descendants(_deadline: Duration) -> usize {
     0
 }
 
-/// The living descendants of this process, by `/proc`.
+/// One line of the process table.
 #[cfg(target_os = "linux")]
-fn descendants() -> Vec<i32> {
-    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        // `pid (name) state ppid …`; the name may hold spaces and brackets, so the fields begin after the last one.
-        let Some((_, fields)) = stat.rsplit_once(')') else { continue };
-        let mut fields = fields.split_whitespace();
-        let state = fields.next();
-        let Some(parent) = fields.next().and_then(|field| field.parse::<i32>().ok()) else { continue };
-        if state != Some("Z") {
-            children.entry(parent).or_default().push(pid);
-        }
-    }
+#[derive(Clone, Debug)]
+struct Process {
+    id: i32,
+    parent: i32,
+    session: i32,
+    state: char,
+    /// It leads neither a group nor a session of ours: its own parent died, and it came to us.
+    adopted: bool,
+}
+
+/// What [`end_descendants`] is about, by `/proc`.
+#[cfg(target_os = "linux")]
+fn strays() -> Vec<Process> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
+    let own_session = rustix::process::getsid(None).map_or(0, |pid| pid.as_raw_nonzero().get());
+    let others: BTreeSet<i32> = leaders().iter().filter_map(|leader| i32::try_from(*leader).ok()).collect();
+    let mut children: BTreeMap<i32, Vec<Process>> = BTreeMap::new();
+    for process in processes() {
+        children.entry(process.parent).or_default().push(process);
+    }
     let mut found = Vec::new();
     let mut open = vec![own];
-    while let Some(pid) = open.pop() {
-        for child in children.get(&pid).into_iter().flatten() {
-            found.push(*child);
-            open.push(*child);
+    while let Some(parent) = open.pop() {
+        for child in children.get(&parent).into_iter().flatten() {
+            if others.contains(&child.id) || others.contains(&child.session) {
+                continue;
+            }
+            open.push(child.id);
+            if child.session != own_session {
+                let adopted = child.parent == own && child.session != child.id;
+                found.push(Process { adopted, ..child.clone() });
+            }
         }
     }
     found
+}
+
+#[cfg(target_os = "linux")]
+fn processes() -> Vec<Process> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            parse_stat(id, &std::fs::read_to_string(entry.path().join("stat")).ok()?)
+        })
+        .collect()
+}
+
+/// `pid (name) state ppid pgrp session …`, as proc(5) has it; the name may hold spaces and brackets, so the fields
+/// begin after the last one.
+#[cfg(target_os = "linux")]
+fn parse_stat(id: i32, stat: &str) -> Option<Process> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
+    Some(Process { id, parent, session, state, adopted: false })
+}
+
+/// What a short call left.
+#[derive(Debug)]
+pub struct Captured {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The first [`CAPTURED_BYTES`] of its standard output.
+    pub stdout: Vec<u8>,
+    /// The first [`CAPTURED_BYTES`] of its standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// How much [`capture`] keeps of each stream, in bytes.
+pub const CAPTURED_BYTES: u64 = 64 * 1024;
+
+/// Runs a short call to its end, without input, and kills its group when `limit` is over: then the error is
+/// [`io::ErrorKind::TimedOut`].
+pub async fn capture(
+    program: &Path,
+    arguments: &[OsString],
+    directory: &Path,
+    environment: &Environment,
+    limit: Duration,
+) -> io::Result<Captured> {
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .current_dir(directory)
+        .env_clear()
+        .envs(environment)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let leader = child.id();
+    // What the call starts may lead sessions of its own, and is no stray while the call lasts.
+    let _call = leader.map(Call::of);
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let all = async { tokio::join!(child.wait(), first_bytes(stdout), first_bytes(stderr)) };
+    let Ok((status, stdout, stderr)) = tokio::time::timeout(limit, all).await else {
+        if let Some(leader) = leader {
+            signal_group(leader, Signal::KILL);
+        }
+        return Err(io::ErrorKind::TimedOut.into());
+    };
+    Ok(Captured { status: status?, stdout: stdout?, stderr: stderr? })
+}
+
+/// A short call that is under way, in [`LEADERS`].
+struct Call(u32);
+
+impl Call {
+    fn of(leader: u32) -> Self {
+        leaders().insert(leader);
+        Self(leader)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        leaders().remove(&self.0);
+    }
+}
+
+/// Reads to the end and keeps the beginning, so that the writer never waits for us.
+async fn first_bytes(stream: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut kept = Vec::new();
+    if let Some(mut stream) = stream {
+        (&mut stream).take(CAPTURED_BYTES).read_to_end(&mut kept).await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+    }
+    Ok(kept)
 }
 
 /// The path of `name` on this `PATH`, if it is an executable file.

@@ -42,9 +42,14 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BuiltIn;
 
+impl BuiltIn {
+    /// Its name in a table.
+    pub const NAME: &'static str = "built-in";
+}
+
 impl Runtime for BuiltIn {
     fn name(&self) -> &'static str {
-        "built-in"
+        Self::NAME
     }
 
     fn probe<'a>(

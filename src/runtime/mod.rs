@@ -8,6 +8,8 @@
 pub mod activity;
 pub mod built_in;
 pub mod failure;
+pub mod codex_exec;
+pub mod codex_app_server;
 pub mod registry;
 
 use std::collections::BTreeMap;

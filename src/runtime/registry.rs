@@ -1,14 +1,43 @@
-//! stub until merged
+//! The runtimes by the names that a table uses. A new one is a module and a line here.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use super::built_in::{BuiltIn, REHEARSAL_VARIABLE};
+use super::codex_exec::CodexExec;
 use super::{Environment, Runtime};
 use crate::error::{Error, Result};
-use std::path::Path;
-/// names
-pub const NAMES: &[&str] = &["codex-exec"];
-/// find
-pub fn find(_n: &str, _o: &Path, _e: &Environment) -> Result<Box<dyn Runtime>> {
-    Err(Error::failed("stub"))
+
+/// The names, the default first.
+pub const NAMES: &[&str] = &[CodexExec::NAME, BuiltIn::NAME];
+
+/// The variable that points runtimes at a rehearsal: see [`crate::rehearsal`].
+pub const REHEARSAL: &str = REHEARSAL_VARIABLE;
+
+/// The runtime of this name. `own_program` is this project's binary, which some runtimes start children through.
+pub fn find(name: &str, own_program: &Path) -> Result<Box<dyn Runtime>> {
+    match name {
+        CodexExec::NAME => Ok(Box::new(CodexExec::new(own_program.to_owned()))),
+        BuiltIn::NAME => Ok(Box::new(BuiltIn)),
+        _ => Err(Error::failed(format!("there is no runtime `{}`", crate::text::one_line(name)))
+            .hint(format!("the runtimes are {}", NAMES.join(", ")))),
+    }
 }
-/// rehearsal
-pub fn is_rehearsal(e: &Environment) -> bool {
-    e.contains_key(std::ffi::OsStr::new("GIT_ORCHESTRATOR_REHEARSAL"))
+
+/// Whether what runtimes say in this environment comes from a script.
+pub fn is_rehearsal(environment: &Environment) -> bool {
+    environment.get(OsStr::new(REHEARSAL)).is_some_and(|url| !url.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_stands_for_a_runtime_of_that_name() {
+        for name in NAMES {
+            assert_eq!(find(name, Path::new("/x")).unwrap().name(), *name);
+        }
+        assert!(find("codex", Path::new("/x")).is_err());
+    }
 }

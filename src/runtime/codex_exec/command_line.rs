@@ -1,0 +1,220 @@
+//! The arguments of one `codex exec`.
+//!
+//! The person's login, provider and model stay theirs; everything else that could act in a run is switched off or
+//! pinned, because a later default, a project's file or a line in the person's configuration would decide it otherwise.
+//! Measured with 0.169.0 (`tests/codex_exec.rs` holds it): hooks of every source, `notify`, MCP servers, apps, plugins,
+//! project instructions, project configuration and rules do not act. What cannot be switched off: the person's own
+//! `$CODEX_HOME/AGENTS.md` and `developer_instructions` reach the model, and so do managed settings of an organisation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::config::variable;
+use super::program::Version;
+use crate::policy::SandboxMode;
+use crate::process;
+use crate::runtime::{Class, Environment, Failure, SandboxProfile};
+use crate::text;
+
+/// Points every runtime at the rehearsal server: `http://127.0.0.1:PORT/v1`.
+pub const REHEARSAL_VARIABLE: &str = "GIT_ORCHESTRATOR_REHEARSAL";
+
+/// The name under which the rehearsal provider and its model appear.
+pub const REHEARSAL: &str = "rehearsal";
+
+/// The core variables of `shell_environment_policy.inherit = "core"` that commands keep.
+const CORE_VARIABLES: &[&str] = &["HOME", "LOGNAME", "PATH", "SHELL", "USER"];
+
+/// Features that act beside the model or offer it tools that a run has no use for. Unknown names are ignored by every
+/// version.
+const FEATURES_OFF: &[&str] = &[
+    "apps",
+    "browser_use",
+    "browser_use_external",
+    "computer_use",
+    "goals",
+    "hooks",
+    "image_generation",
+    "in_app_browser",
+    "memories",
+    "multi_agent",
+    "multi_agent_v2",
+    "plugins",
+    "shell_snapshot",
+    "skill_search",
+    "tool_suggest",
+    // Retries for ever while the provider cannot be reached.
+    "unbounded_connection_retries",
+    "view_image",
+];
+
+/// Other settings, as `key=value` with the value in TOML.
+const SETTINGS: &[&str] = &[
+    "approval_policy=\"never\"",
+    "allow_login_shell=false",
+    "analytics.enabled=false",
+    "check_for_update_on_startup=false",
+    "notify=[]",
+    "project_doc_max_bytes=0",
+    "shell_environment_policy.exclude=[]",
+    "shell_environment_policy.inherit=\"core\"",
+    "skills.bundled.enabled=false",
+    "skills.include_instructions=false",
+    "tools.experimental_request_user_input.enabled=false",
+];
+
+/// What one call depends on.
+pub(super) struct Call<'a> {
+    /// The version that is called.
+    pub(super) version: Version,
+    /// The checkout.
+    pub(super) workspace: &'a Path,
+    /// The file with the answer's schema.
+    pub(super) schema: &'a Path,
+    /// What confines the commands.
+    pub(super) sandbox: &'a SandboxProfile,
+    /// The MCP servers to switch off.
+    pub(super) mcp_servers: BTreeSet<&'a str>,
+    /// The skill files to switch off.
+    pub(super) skills: BTreeSet<PathBuf>,
+    /// The thread to continue.
+    pub(super) resume: Option<&'a str>,
+    /// The rehearsal server to ask instead of the person's provider.
+    pub(super) rehearsal: Option<&'a str>,
+}
+
+impl Call<'_> {
+    /// The arguments; the prompt follows on standard input.
+    pub(super) fn arguments(&self) -> Result<Vec<OsString>, Failure> {
+        let mut out: Vec<OsString> = vec!["exec".into(), "--json".into(), "--color".into(), "never".into()];
+        out.extend(["--skip-git-repo-check".into(), "--ignore-rules".into()]);
+        out.extend(["-s".into(), self.sandbox.mode.as_str().into(), "-C".into(), self.workspace.into()]);
+        out.extend(["--output-schema".into(), self.schema.into()]);
+        for setting in self.settings()? {
+            out.extend(["-c".into(), setting.into()]);
+        }
+        if self.rehearsal.is_some() {
+            out.extend(["-m".into(), REHEARSAL.into()]);
+        }
+        if let Some(thread) = self.resume {
+            // Codex takes anything else for a name and starts a new thread without a word.
+            if uuid::Uuid::try_parse(thread).is_err() {
+                let thread = text::one_line(thread);
+                return Err(Failure::new(Class::Protocol, format!("`{thread}` is not the id of a Codex thread")));
+            }
+            out.extend(["resume".into(), thread.into()]);
+        }
+        out.push("-".into());
+        Ok(out)
+    }
+
+    fn settings(&self) -> Result<Vec<String>, Failure> {
+        let mut out: Vec<String> = SETTINGS.iter().map(|setting| (*setting).to_owned()).collect();
+        out.extend(FEATURES_OFF.iter().map(|feature| format!("features.{feature}=false")));
+        if self.version.has_agents_switch() {
+            out.push("agents.enabled=false".to_owned());
+        }
+        // With network the person's own setting decides.
+        if !self.sandbox.network {
+            out.push("web_search=\"disabled\"".to_owned());
+        }
+        out.push(format!("projects={{{}={{trust_level=\"untrusted\"}}}}", path(self.workspace)?));
+        out.extend(self.sandbox_settings()?);
+        // `-c` splits its key at every dot, quoted or not, so names travel in a table that is laid over the person's.
+        let off = |key: String| format!("{key}={{enabled=false}}");
+        if !self.mcp_servers.is_empty() {
+            let servers: Vec<String> = self.mcp_servers.iter().map(|name| off(quoted(name))).collect();
+            out.push(format!("mcp_servers={{{}}}", servers.join(",")));
+        }
+        if !self.skills.is_empty() {
+            let skill = |file: &PathBuf| Ok(format!("{{path={},enabled=false}}", path(file)?));
+            let skills = self.skills.iter().map(skill).collect::<Result<Vec<_>, Failure>>()?;
+            out.push(format!("skills.config=[{}]", skills.join(",")));
+        }
+        if let Some(url) = self.rehearsal {
+            out.push(format!("model_provider={}", quoted(REHEARSAL)));
+            out.push(format!(
+                "model_providers.{REHEARSAL}={{name={name},base_url={url},wire_api=\"responses\",\
+                 request_max_retries=1,stream_max_retries=1}}",
+                name = quoted(REHEARSAL),
+                url = quoted(url),
+            ));
+        }
+        Ok(out)
+    }
+
+    fn sandbox_settings(&self) -> Result<Vec<String>, Failure> {
+        let temporary = path(&self.sandbox.temporary)?;
+        let mut variables: BTreeMap<&str, String> = BTreeMap::new();
+        for (name, value) in &self.sandbox.command_environment {
+            // The name also becomes a pattern, where a star would let more through than was asked for.
+            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+                let name = text::one_line(name);
+                return Err(Failure::new(Class::Internal, format!("`{name}` is no name for an environment variable")));
+            }
+            variables.insert(name, quoted(value));
+        }
+        variables.insert("TMPDIR", temporary.clone());
+        // A hook that git runs inside a command sees it and does nothing.
+        variables.insert(process::RUN_MARKER, quoted("1"));
+        // Without it bash takes itself for a remote shell and reads the person's start-up files.
+        variables.insert("SHLVL", quoted("2"));
+        let names = CORE_VARIABLES.iter().copied().chain(variables.keys().copied());
+        let names: Vec<String> = names.collect::<BTreeSet<_>>().into_iter().map(quoted).collect();
+        let set: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut out = vec![
+            format!("shell_environment_policy.set={{{}}}", set.join(",")),
+            // Applied last, so it also removes what the person's own `set` adds.
+            format!("shell_environment_policy.include_only=[{}]", names.join(",")),
+        ];
+        if self.sandbox.mode == SandboxMode::WorkspaceWrite {
+            out.push("sandbox_workspace_write.exclude_slash_tmp=true".to_owned());
+            out.push("sandbox_workspace_write.exclude_tmpdir_env_var=true".to_owned());
+            out.push(format!("sandbox_workspace_write.writable_roots=[{temporary}]"));
+            out.push(format!("sandbox_workspace_write.network_access={}", self.sandbox.network));
+        }
+        Ok(out)
+    }
+}
+
+/// The base URL of the rehearsal server, where one is set. Only this machine is accepted: the prompt goes there.
+pub(super) fn rehearsal(environment: &Environment) -> Result<Option<&str>, Failure> {
+    let Some(value) = variable(environment, REHEARSAL_VARIABLE) else { return Ok(None) };
+    let wrong = || {
+        let shown = text::one_line(&value.to_string_lossy());
+        Failure::new(Class::Internal, format!("{REHEARSAL_VARIABLE} is `{shown}`, not http://127.0.0.1:PORT/v1"))
+            .fix(format!("unset {REHEARSAL_VARIABLE}"))
+    };
+    let url = value.to_str().ok_or_else(wrong)?;
+    let rest = ["http://127.0.0.1:", "http://localhost:", "http://[::1]:"].iter().find_map(|p| url.strip_prefix(p));
+    let (port, path) = rest.and_then(|rest| rest.split_once('/')).ok_or_else(wrong)?;
+    let plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'_' | b'.'));
+    if port.parse::<u16>().is_ok_and(|port| port > 0) && plain { Ok(Some(url)) } else { Err(wrong()) }
+}
+
+/// A path as a TOML string. Codex takes its settings as text, so a path that is none cannot be told.
+fn path(path: &Path) -> Result<String, Failure> {
+    path.to_str().map(quoted).ok_or_else(|| {
+        use std::os::unix::ffi::OsStrExt as _;
+        let shown = text::bytes_line(path.as_os_str().as_bytes());
+        Failure::new(Class::Internal, format!("Codex cannot be told about the path `{shown}`: it is not UTF-8"))
+    })
+}
+
+/// A TOML basic string: on one line, whatever `text` holds.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            // Every control character lies below U+00A0, and TOML wants four digits.
+            c if c.is_control() => out.extend(["\\u00".to_owned(), format!("{:02X}", u32::from(c))]),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

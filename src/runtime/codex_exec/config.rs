@@ -1,0 +1,143 @@
+//! What the person's own Codex configuration says that a run has to know: how to log in, and what would act beside the
+//! model.
+//!
+//! The files belong to Codex; they are read, never written. Codex reads `/etc/codex/config.toml` and then
+//! `$CODEX_HOME/config.toml`, the later one winning key by key.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use crate::files;
+use crate::runtime::{Class, Environment, Failure};
+use crate::text;
+
+const SYSTEM_FILE: &str = "/etc/codex/config.toml";
+const FILE_BYTES: u64 = 1 << 20;
+
+/// The largest list of skills that one argument can hold: the kernel takes 128 KiB.
+const SKILLS_MAX: usize = 400;
+
+/// The parts of the configuration that matter here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Config {
+    layers: Vec<Table>,
+}
+
+impl Config {
+    /// Reads what is there.
+    pub(super) fn read(environment: &Environment) -> Result<Self, Failure> {
+        let own = home(environment).map(|home| home.join("config.toml"));
+        let mut layers = Vec::new();
+        for path in [Some(PathBuf::from(SYSTEM_FILE)), own].into_iter().flatten() {
+            // People link the file from where they keep their settings; the reader follows no link, so we do.
+            let Ok(path) = path.canonicalize() else { continue };
+            let shown = text::one_line(&path.display().to_string());
+            let bytes = files::read(&path, FILE_BYTES).map_err(|error| refused(&error.chain()))?.unwrap_or_default();
+            let text = String::from_utf8(bytes).map_err(|_| refused(&format!("{shown} is not UTF-8")))?;
+            let table = text.parse::<Table>().map_err(|error| {
+                refused(&format!("{shown} is no TOML: {}", super::classify::shown(error.message())))
+            })?;
+            layers.push(table);
+        }
+        Ok(Self { layers })
+    }
+
+    /// The last layer's value at this path.
+    fn get(&self, keys: &[&str]) -> Option<&Value> {
+        self.layers.iter().rev().find_map(|layer| {
+            let (first, rest) = keys.split_first()?;
+            rest.iter().try_fold(layer.get(*first)?, |value, key| value.get(*key))
+        })
+    }
+
+    /// The model it names.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.get(&["model"])?.as_str()
+    }
+
+    /// The names of the MCP servers that Codex would start.
+    pub(super) fn mcp_servers(&self) -> BTreeSet<&str> {
+        let tables = self.layers.iter().filter_map(|layer| layer.get("mcp_servers")?.as_table());
+        tables.flat_map(|table| table.keys().map(String::as_str)).collect()
+    }
+
+    /// What the model provider wants.
+    pub(super) fn login(&self) -> Login<'_> {
+        let provider = self.get(&["model_provider"]).and_then(Value::as_str).unwrap_or("openai");
+        let key = |name| self.get(&["model_providers", provider, name]);
+        if let Some(variable) = key("env_key").and_then(Value::as_str) {
+            return Login::Variable(variable);
+        }
+        let wants_openai = key("requires_openai_auth").and_then(Value::as_bool);
+        if wants_openai.unwrap_or(provider == "openai") { Login::OpenAi } else { Login::None }
+    }
+}
+
+/// How requests are authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Login<'a> {
+    /// With Codex's own login, or the key in `CODEX_API_KEY`.
+    OpenAi,
+    /// With the key in this variable.
+    Variable(&'a str),
+    /// In a way that Codex does not check beforehand, or not at all.
+    None,
+}
+
+fn refused(message: &str) -> Failure {
+    Failure::new(Class::Protocol, format!("Codex's configuration cannot be read: {message}")).fix("codex doctor")
+}
+
+/// The value of a variable that is set to something.
+pub(super) fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&'a OsString> {
+    environment.get(OsStr::new(name)).filter(|value| !value.is_empty())
+}
+
+/// Codex's own directory.
+pub(super) fn home(environment: &Environment) -> Option<PathBuf> {
+    match variable(environment, "CODEX_HOME") {
+        Some(home) => Some(PathBuf::from(home)),
+        None => Some(Path::new(variable(environment, "HOME")?).join(".codex")),
+    }
+}
+
+/// The skill files that a `$name` in the prompt would pull in. The prompt quotes the repository, so a commit message
+/// could call them, and a repository can bring its own; there is no switch for all of them, only one for each file.
+pub(super) fn skills(workspace: &Path, environment: &Environment) -> Result<BTreeSet<PathBuf>, Failure> {
+    let person = variable(environment, "HOME").map(|home| Path::new(home).join(".agents/skills"));
+    let roots = [
+        Some(workspace.join(".agents/skills")),
+        Some(workspace.join(".codex/skills")),
+        person,
+        home(environment).map(|home| home.join("skills")),
+    ];
+    let mut found = BTreeSet::new();
+    let mut open: Vec<(PathBuf, u32)> = roots.into_iter().flatten().map(|root| (root, 0)).collect();
+    let mut seen = BTreeSet::new();
+    while let Some((directory, depth)) = open.pop() {
+        // By its real path, so that a link that leads back ends the walk.
+        let Ok(directory) = directory.canonicalize() else { continue };
+        if depth > 6 || !seen.insert(directory.clone()) {
+            continue;
+        }
+        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push((path, depth + 1));
+            } else if entry.file_name() == "SKILL.md" {
+                found.insert(path.canonicalize().unwrap_or(path));
+            }
+        }
+        if found.len() > SKILLS_MAX || seen.len() > 20 * SKILLS_MAX {
+            return Err(Failure::new(
+                Class::Protocol,
+                format!("there are more than {SKILLS_MAX} Codex skills here, more than can be switched off for a run"),
+            ));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,61 @@
+//! The runtime `codex-exec`: one `codex exec --json` for each turn.
+//!
+//! Codex runs its own agent loop and its own sandbox; we choose what it may do, hand it the prompt on standard input,
+//! read its JSON lines and answer for its processes. It does not ask before it acts (its approvals are off), so what
+//! confines a turn is the sandbox, and the gatekeeper is not asked: [`Capabilities::asks`] says so. Nothing outside
+//! this module knows how Codex is called or what it writes.
+
+mod classify;
+mod command_line;
+mod config;
+mod probe;
+mod program;
+pub(crate) mod stream;
+mod turn;
+
+use std::path::{Path, PathBuf};
+
+pub use self::classify::{died, turn_failed};
+pub use self::command_line::{REHEARSAL, REHEARSAL_VARIABLE};
+pub use self::program::{PROGRAM_VARIABLE, Program, Version};
+pub use self::stream::parse;
+use super::{BoxFuture, Capabilities, Environment, Failure, Outcome, Runtime, SandboxProfile, Turn};
+
+/// How Codex is installed or brought up to date.
+pub(super) const INSTALL: &str = "npm install -g @openai/codex";
+
+/// Codex CLI, one process for each turn.
+#[derive(Clone, Debug)]
+pub struct CodexExec {
+    own_program: PathBuf,
+}
+
+impl CodexExec {
+    /// The name in the table.
+    pub const NAME: &'static str = "codex-exec";
+
+    /// `own_program` is this project's binary: Codex is started through its hidden command
+    /// [`CONTAIN_COMMAND`](crate::process::CONTAIN_COMMAND), so that it dies with us.
+    pub fn new(own_program: PathBuf) -> Self {
+        Self { own_program }
+    }
+}
+
+impl Runtime for CodexExec {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn probe<'a>(
+        &'a self,
+        environment: &'a Environment,
+        sandbox: &'a SandboxProfile,
+        directory: &'a Path,
+    ) -> BoxFuture<'a, Result<Capabilities, Failure>> {
+        Box::pin(probe::probe(environment, sandbox, directory))
+    }
+
+    fn turn<'a>(&'a self, turn: Turn<'a>) -> BoxFuture<'a, Result<Outcome, Failure>> {
+        Box::pin(turn::run(&self.own_program, turn))
+    }
+}

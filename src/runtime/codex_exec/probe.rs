@@ -1,0 +1,137 @@
+//! Whether a turn can be run here: Codex is there, its sandbox works, and somebody is logged in.
+//!
+//! Three short calls without a model, a few hundredths of a second together. Codex itself finds out about each of these
+//! only in the middle of a turn: without a sandbox every command fails and the turn still succeeds, without a login
+//! requests are sent and refused for twelve seconds.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+
+use super::classify::telling_line;
+use super::command_line::{quoted, rehearsal};
+use super::config::{Config, Login, home, variable};
+use super::program::{Program, SHORT_CALL, Version};
+use crate::process;
+use crate::runtime::{Capabilities, Class, Environment, Failure, SandboxProfile};
+use crate::text;
+
+/// What to install where Codex's sandbox finds no user namespaces.
+const SANDBOX_FIX: &str = if cfg!(target_os = "linux") {
+    "sudo sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0 user.max_user_namespaces=15000"
+} else {
+    "codex doctor"
+};
+
+pub(super) async fn probe(
+    environment: &Environment,
+    sandbox: &SandboxProfile,
+    directory: &Path,
+) -> Result<Capabilities, Failure> {
+    let program = Program::find(environment)?;
+    let environment = program.environment(environment);
+    let version = program.version(&environment, directory).await?;
+    check_home(&environment)?;
+    let config = Config::read(&environment)?;
+    let (sandboxed, logged_in) = tokio::join!(
+        check_sandbox(&program, version, &environment, sandbox, directory),
+        check_login(&program, &config, &environment, directory)
+    );
+    sandboxed?;
+    logged_in?;
+    Ok(Capabilities {
+        version: version.to_string(),
+        resumes: true,
+        asks: false,
+        sandbox: format!("Codex's own, {}", sandbox.mode.as_str()),
+    })
+}
+
+/// Codex refuses a directory of its own that is not there, and its sandbox cannot start a command where that directory
+/// lies below the temporary one.
+fn check_home(environment: &Environment) -> Result<(), Failure> {
+    let Some(home) = home(environment) else {
+        return Err(Failure::new(Class::Internal, "neither HOME nor CODEX_HOME is set, so Codex finds no home"));
+    };
+    let shown = text::one_line(&home.display().to_string());
+    let Ok(real) = home.canonicalize() else {
+        if variable(environment, "CODEX_HOME").is_none() {
+            // Codex creates its usual place itself.
+            return Ok(());
+        }
+        let missing = Failure::new(Class::Protocol, format!("CODEX_HOME names `{shown}`, which does not exist"));
+        return Err(missing.fix(match shlex::try_quote(&shown) {
+            Ok(quoted) => format!("mkdir -p {quoted}"),
+            Err(_) => "unset CODEX_HOME".to_owned(),
+        }));
+    };
+    let temporary = variable(environment, "TMPDIR").map_or(Path::new("/tmp"), Path::new);
+    if temporary.canonicalize().is_ok_and(|temporary| real.starts_with(temporary)) {
+        let message = format!("CODEX_HOME `{shown}` lies below the temporary directory, where Codex's sandbox fails");
+        return Err(Failure::new(Class::Sandbox, message).fix("unset CODEX_HOME"));
+    }
+    Ok(())
+}
+
+/// Runs nothing, by the one program that is always there, in the sandbox. The mode is pinned: with `danger-full-access` in the person's configuration Codex would
+/// run it without any and report success.
+async fn check_sandbox(
+    program: &Program,
+    version: Version,
+    environment: &Environment,
+    sandbox: &SandboxProfile,
+    directory: &Path,
+) -> Result<(), Failure> {
+    let mode = format!("sandbox_mode={}", quoted(sandbox.mode.as_str()));
+    let mut said = String::new();
+    for form in version.sandbox_forms() {
+        let mut arguments: Vec<OsString> = vec!["sandbox".into()];
+        arguments.extend(form.iter().map(OsString::from));
+        arguments.extend(["-c".into(), mode.clone().into(), "--".into(), "/bin/sh".into(), "-c".into(), ":".into()]);
+        match process::capture(&program.path, &arguments, directory, environment, SHORT_CALL).await {
+            Ok(answer) if answer.status.success() => return Ok(()),
+            Ok(answer) => String::from_utf8_lossy(&answer.stderr).as_ref().clone_into(&mut said),
+            Err(error) => return Err(unanswered("codex sandbox", &error)),
+        }
+    }
+    let said = super::classify::shown(telling_line(&said));
+    let system = if cfg!(target_os = "linux") { " (it needs unprivileged user namespaces)" } else { "" };
+    Err(Failure::new(Class::Sandbox, format!("Codex's sandbox does not work here{system}: {said}")).fix(SANDBOX_FIX))
+}
+
+async fn check_login(
+    program: &Program,
+    config: &Config,
+    environment: &Environment,
+    directory: &Path,
+) -> Result<(), Failure> {
+    if rehearsal(environment)?.is_some() {
+        return Ok(());
+    }
+    match config.login() {
+        Login::None => Ok(()),
+        Login::Variable(name) if variable(environment, name).is_some() => Ok(()),
+        Login::Variable(name) => {
+            let name = text::one_line(name);
+            Err(Failure::new(Class::Auth, format!("the model provider wants its key in {name}, which is not set"))
+                .fix(format!("export {name}=…")))
+        }
+        Login::OpenAi if variable(environment, "CODEX_API_KEY").is_some() => Ok(()),
+        Login::OpenAi => {
+            let arguments = ["login".into(), "status".into()];
+            match process::capture(&program.path, &arguments, directory, environment, SHORT_CALL).await {
+                Ok(answer) if answer.status.success() => Ok(()),
+                Ok(_) => Err(Failure::new(Class::Auth, "nobody is logged in to Codex").fix("codex login")),
+                Err(error) => Err(unanswered("codex login status", &error)),
+            }
+        }
+    }
+}
+
+fn unanswered(call: &str, error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::TimedOut {
+        let limit = text::duration(SHORT_CALL);
+        return Failure::new(Class::Stalled, format!("`{call}` did not answer within {limit}"));
+    }
+    Failure::new(Class::Crashed, format!("`{call}` cannot be run: {error}"))
+}
