@@ -3,24 +3,32 @@
 //! The model writes the answer; everything around it (the envelope, the evidence, the conclusion) is computed here and
 //! cannot be written by a model. Only this module writes under `.orchestrator/artifacts` and `INBOX.md`.
 
-use std::path::Path;
+mod evidence;
+mod inbox;
+mod judge;
+mod markdown;
+mod page;
+mod publish;
+mod quotes;
+mod redact;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::inbox::inbox;
+pub use self::judge::judge;
+pub use self::publish::publish;
+pub use self::redact::redacted;
 use crate::clock::Timestamp;
-use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::git::Repository;
 use crate::ids::{Digest, Oid, RunId};
-use crate::role::Role;
 use crate::runtime::Usage;
-use crate::runtime::activity::Recorded;
-use crate::store::Run;
-use crate::store::layout::Layout;
+
+/// The version of the form of artifact files.
+pub const SCHEMA: u32 = 1;
 
 /// What an answer is worth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Conclusion {
     /// The evidence carries the verdict.
@@ -34,21 +42,29 @@ pub enum Conclusion {
 
 /// Computed, not claimed. Grows with later versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Evidence {
     /// Changed files whose change was in the prompt or was opened by a command.
     pub files_read: Vec<String>,
     /// Changed files of which neither holds.
     pub files_not_read: Vec<String>,
+    /// Changed files that nobody is meant to read: generated and binary ones.
+    #[serde(default)]
+    pub files_skipped: Vec<String>,
     /// The commands that were executed, with what became of them.
     pub commands: Vec<CommandEvidence>,
     /// Quotes of the answer that stand where it says they stand.
     pub quotes_found: u32,
-    /// Quotes that do not, as `path:line`.
+    /// Quotes that do not, as `path:line`; what rested on them was taken out of the answer.
     pub quotes_missing: Vec<String>,
+    /// Commands that the answer claims and the record does not bear out, as sentences.
+    #[serde(default)]
+    pub claims_unproven: Vec<String>,
 }
 
 /// One executed command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CommandEvidence {
     /// The line.
     pub command: String,
@@ -75,20 +91,25 @@ pub struct Judgement {
 
 /// What surrounds an answer in an artifact. No field of it comes from the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Envelope {
     /// The version of the artifact's form.
     pub schema: u32,
     /// The run.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub run: RunId,
     /// The role.
     pub role: String,
     /// The row.
     pub trigger: String,
     /// The event's key.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub event: Digest,
     /// The commit.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub commit: Oid,
     /// Its tree.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub tree: Option<Oid>,
     /// The branch.
     pub branch: Option<String>,
@@ -101,42 +122,61 @@ pub struct Envelope {
     /// A scripted model wrote the answer.
     pub rehearsal: bool,
     /// Of the policy the run had, as JSON.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub policy: Digest,
     /// Of the prompt.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub prompt: Digest,
     /// Of the skill.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub skill: Digest,
     /// The attempt that succeeded.
     pub attempt: u32,
     /// Tokens of the run.
+    #[cfg_attr(test, schemars(with = "UsageForm"))]
     pub usage: Usage,
     /// When the run began.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub started_at: Timestamp,
     /// When the answer was published.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub finished_at: Timestamp,
 }
 
-/// Checks an answer against the role's type and the record. `Err` lists what is wrong with it, for a repair turn.
-pub fn judge(
-    role: &Role,
-    answer: &str,
-    context: &Context,
-    activities: &[Recorded],
-    repository: &Repository,
-    commit: &Oid,
-) -> Result<Judgement, Vec<String>> {
-    let _ = (role, answer, context, activities, repository, commit);
-    Err(Vec::new())
+/// [`Usage`], for the schema.
+#[cfg(test)]
+#[derive(schemars::JsonSchema)]
+#[expect(dead_code, reason = "only its form is asked for")]
+struct UsageForm {
+    /// What was sent, cached tokens included.
+    input_tokens: u64,
+    /// The part of it that came from a cache.
+    cached_input_tokens: u64,
+    /// What was written, reasoning included.
+    output_tokens: u64,
 }
 
-/// Writes `<role>.json` and `<role>.md` for this commit and returns their paths relative to `layout.home()`.
-pub fn publish(layout: &Layout, envelope: &Envelope, judgement: &Judgement) -> Result<Vec<String>> {
-    let _ = (layout, envelope, judgement);
-    Err(Error::failed("stub"))
+/// An artifact file: `<role>.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Artifact {
+    /// The version of the file's form.
+    pub schema: u32,
+    /// What surrounds the answer.
+    pub envelope: Envelope,
+    /// What the answer is worth.
+    pub conclusion: Conclusion,
+    /// On what grounds.
+    pub evidence: Evidence,
+    /// The answer, as the role's own schema has it.
+    #[cfg_attr(test, schemars(with = "serde_json::Map<String, Value>"))]
+    pub answer: Value,
 }
 
-/// The inbox page for these runs (newest first): what waits for a person, with the command to type.
-pub fn inbox(home: &Path, runs: &[Run]) -> String {
-    let _ = (home, runs);
-    String::new()
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_artifact_schema_is_that_of_the_type() {
+        crate::role::schema::check_file::<super::Artifact>("skills/artifact.schema.json");
+    }
 }

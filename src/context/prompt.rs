@@ -42,10 +42,8 @@ const DOCUMENT_BUDGET: usize = 24 * 1024;
 /// Guidance for agents. Codex's own default allows 32 KB, of which the first part matters.
 const GUIDANCE_BUDGET: usize = 12 * 1024;
 
-/// What the patches of one change may take in memory together, before the budget picks from them.
-const PATCH_MEMORY: u64 = 128 << 20;
-/// The largest file (both sides together) whose patch is made.
-const PATCH_FILE: u64 = 4 << 20;
+/// The largest file (both sides together) whose patch is made; the git module bounds all patches together.
+const PATCH_FILE_BYTES: u64 = 4 << 20;
 /// The largest file that is read whole for a section of its own.
 const READ_BYTES: u64 = 1 << 20;
 
@@ -69,7 +67,7 @@ pub fn package(inputs: Inputs<'_>) -> Result<Package> {
     prompt.untrusted("event", "## The event", "", &event_lines(event, &inputs), EVENT_BUDGET);
     prompt.untrusted("message", "## The commit message", "", &message(&commit), MESSAGE_BUDGET);
 
-    let selection = selected(repository, job)?;
+    let selection = select(&repository.diff(&job.change, PATCH_FILE_BYTES)?, DIFF_BUDGET);
     let files_changed = selection.files.len();
     prompt.changed_files(&selection);
     prompt.diff(&selection, job.change.base.as_ref());
@@ -161,14 +159,6 @@ fn event_lines(event: &Event, inputs: &Inputs<'_>) -> String {
 
 fn message(commit: &crate::git::Commit) -> String {
     format!("author: {}\n\n{}", text::one_line(&commit.author.line()), commit.message)
-}
-
-/// The change by risk, within the diff's budget. The more files changed, the smaller is the largest file whose patch is
-/// made, so that a commit of a hundred thousand files costs no more memory than one of a hundred.
-fn selected(repository: &Repository, job: &crate::store::Job) -> Result<Selection> {
-    let paths = repository.changed_paths(&job.change)?.len().max(1) as u64;
-    let files = repository.diff(&job.change, PATCH_FILE.min(PATCH_MEMORY / paths))?;
-    Ok(select(&files, DIFF_BUDGET))
 }
 
 fn permissions(inputs: &Inputs<'_>) -> String {

@@ -66,6 +66,17 @@ pub const ROLES: &[Role] = &[
 /// Their names, in the order they are shown.
 pub const NAMES: &[&str] = &["planner", "architect", "tester"];
 
+/// The schema of artifact files, derived from [`crate::artifact::Artifact`] by a test.
+pub const ENVELOPE_SCHEMA: &str = include_str!("../../skills/artifact.schema.json");
+
+/// The published schema of this name: that of a role's answer, or `envelope` for what surrounds one.
+pub fn schema(name: &str) -> Option<&'static str> {
+    if name == "envelope" {
+        return Some(ENVELOPE_SCHEMA);
+    }
+    ROLES.iter().find(|role| role.name == name).map(|role| role.schema)
+}
+
 /// What every role may execute: commands that read.
 const READING_COMMANDS: &[&str] =
     &["git diff", "git log", "git show", "git status", "rg", "ls", "cat", "head", "tail", "wc"];

@@ -1,0 +1,102 @@
+//! `INBOX.md`: what waits for a person, newest first, each with the command to type. A view of the ledger, written
+//! anew whenever something changes.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::Artifact;
+use super::markdown::{code, inline};
+use crate::files;
+use crate::run::State;
+use crate::store::Run;
+use crate::store::layout::DIRECTORY;
+
+/// How many entries a section shows.
+const SHOWN: usize = 20;
+
+/// The largest artifact that is looked into for its mark.
+const ARTIFACT_BYTES: u64 = 4 << 20;
+
+/// The inbox page for these runs (newest first): what waits for a person, with the command to type. `home` is the
+/// directory that holds `.orchestrator`; artifacts that are no longer there are not listed.
+pub fn inbox(home: &Path, runs: &[Run]) -> String {
+    let mut out = String::from(
+        "# Inbox\n\nWhat waits for a person, newest first. Made anew by `git orchestrator`; safe to delete.\n",
+    );
+    let before = out.len();
+    let of = |states: &[State]| -> Vec<&Run> { runs.iter().filter(|run| states.contains(&run.state)).collect() };
+    section(&mut out, "Waiting for an answer", &of(&[State::Waiting]), |run| {
+        format!("`git orchestrator show {}` shows the questions.", run.id.short())
+    });
+    section(&mut out, "Held", &of(&[State::Held]), |run| {
+        let id = run.id.short();
+        format!("`git orchestrator show {id}` says what releases it; `git orchestrator cancel {id}` drops it.")
+    });
+    let unfinished: Vec<&Run> = of(&[State::Failed, State::Inconclusive]);
+    let unfinished: Vec<&Run> = unfinished.into_iter().filter(|run| !was_tried_again(run, runs)).collect();
+    section(&mut out, "Failed or inconclusive", &unfinished, |run| {
+        let id = run.id.short();
+        let page = page_link(home, run).map_or(String::new(), |link| format!("{link} · "));
+        format!("{page}`git orchestrator show {id}` · `git orchestrator retry {id}`")
+    });
+    let mut pages = BTreeSet::new();
+    let done: Vec<&Run> = of(&[State::Succeeded])
+        .into_iter()
+        .filter(|run| page_link(home, run).is_some_and(|link| pages.insert(link)))
+        .take(SHOWN)
+        .collect();
+    section(&mut out, "To review", &done, |run| page_link(home, run).unwrap_or_default());
+    if out.len() == before {
+        out.push_str("\nNothing waits.\n");
+    }
+    out
+}
+
+fn section(out: &mut String, title: &str, runs: &[&Run], what: impl Fn(&Run) -> String) {
+    if runs.is_empty() {
+        return;
+    }
+    out.push_str(&format!("\n## {title}\n\n"));
+    for run in runs.iter().take(SHOWN) {
+        let job = &run.job;
+        let branch = job.branch.as_deref().map_or(String::new(), |branch| format!(" on {}", code(branch)));
+        let state = match run.state {
+            State::Failed | State::Inconclusive => format!(" **{}**", run.state),
+            _ => String::new(),
+        };
+        let reason = if run.reason.is_empty() { String::new() } else { format!(" — {}", inline(&run.reason)) };
+        out.push_str(&format!(
+            "- **{}** of `{}`{branch}{state}{reason}  \n  {}\n",
+            inline(&job.row.role),
+            job.change.head.short(),
+            what(run),
+        ));
+    }
+    if runs.len() > SHOWN {
+        out.push_str(&format!("- … and {} more: `git orchestrator status`\n", runs.len() - SHOWN));
+    }
+}
+
+/// Whether a newer run does the same: then this one waits for nobody.
+fn was_tried_again(run: &Run, runs: &[Run]) -> bool {
+    runs.iter().any(|other| {
+        other.created_at > run.created_at
+            && (other.job.retry_of == Some(run.id)
+                || (other.job.row.trigger == run.job.row.trigger && other.job.branch == run.job.branch))
+    })
+}
+
+/// A link to the run's page, marked if a scripted model wrote it; `None` if there is none (any more).
+fn page_link(home: &Path, run: &Run) -> Option<String> {
+    let page = run.artifacts.iter().find(|path| path.ends_with(".md"))?;
+    let json = files::read(&home.join(page).with_extension("json"), ARTIFACT_BYTES).ok()??;
+    let artifact: Artifact = serde_json::from_slice(&json).ok()?;
+    // A later run for the same commit may have taken its place.
+    if artifact.envelope.run != run.id {
+        return None;
+    }
+    let target = page.strip_prefix(DIRECTORY)?.strip_prefix('/')?;
+    let plain = target.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_'));
+    let mark = if artifact.envelope.rehearsal { " (rehearsal)" } else { "" };
+    plain.then(|| format!("[{target}]({target}){mark}"))
+}

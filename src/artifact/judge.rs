@@ -1,0 +1,323 @@
+//! From an answer to a judgement, role by role.
+//!
+//! Three kinds of fault are told apart. What does not fit the type or contradicts itself goes back to the model, once.
+//! What the commit or the record does not bear out is taken out of the answer and listed. What is left but rests on too
+//! little is inconclusive, with the reasons: it is published, and is never a pass.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::evidence::{self, Executed, LISTED};
+use super::{Conclusion, Evidence, Judgement, quotes};
+use crate::context::{Class, Context};
+use crate::git::Repository;
+use crate::ids::Oid;
+use crate::role::Role;
+use crate::role::answer::{
+    ArchitectAnswer, ArchitectVerdict, Level, PlannerAnswer, TestRun, TesterAnswer, TesterVerdict,
+};
+use crate::runtime::activity::Recorded;
+use crate::text;
+
+/// The longest answer that is looked at, in bytes. Real ones have a few thousand.
+const ANSWER_BYTES: usize = 512 * 1024;
+
+/// The longest headline, in characters: a line of a terminal beside the run's name.
+const HEADLINE: usize = 120;
+
+/// Checks an answer against the role's type and the record. `Err` lists what is wrong with it, for a repair turn.
+pub fn judge(
+    role: &Role,
+    answer: &str,
+    context: &Context,
+    activities: &[Recorded],
+    repository: &Repository,
+    commit: &Oid,
+) -> Result<Judgement, Vec<String>> {
+    let executed = evidence::executed(activities);
+    let evidence = evidence::gather(context, &executed, commit);
+    let mut case =
+        Case { context, executed: &executed, repository, commit, evidence, reasons: Vec::new(), problems: Vec::new() };
+    if context.files_changed == 0 {
+        case.reasons.push("the change is empty: there was nothing to look at".to_owned());
+    }
+    let (answer, verdict, summary, questions) = match role.name {
+        "planner" => case.planner(parsed(answer)?),
+        "architect" => case.architect(parsed(answer)?),
+        "tester" => case.tester(parsed(answer)?),
+        other => return Err(vec![format!("there is no answer type for the role `{other}`")]),
+    };
+    if !case.problems.is_empty() {
+        return Err(case.problems);
+    }
+    let answer = answer.map_err(|error| vec![error])?;
+    let headline = match case.reasons.first() {
+        Some(reason) => format!("inconclusive: {reason}"),
+        None => format!("{verdict}: {summary}"),
+    };
+    let conclusion = match case.reasons {
+        reasons if reasons.is_empty() => Conclusion::Conclusive,
+        reasons => Conclusion::Inconclusive { reasons },
+    };
+    let headline = headline.split_whitespace().collect::<Vec<_>>().join(" ");
+    let headline = text::clipped(&text::one_line(&headline), HEADLINE).into_owned();
+    let mut evidence = case.evidence;
+    for list in [
+        &mut evidence.files_read,
+        &mut evidence.files_not_read,
+        &mut evidence.files_skipped,
+        &mut evidence.quotes_missing,
+        &mut evidence.claims_unproven,
+    ] {
+        if list.len() > LISTED {
+            let more = list.len() - LISTED;
+            list.truncate(LISTED);
+            list.push(format!("… and {more} more"));
+        }
+    }
+    Ok(Judgement { answer, conclusion, evidence, headline, questions })
+}
+
+/// The answer as its type. A single code fence around the object is taken off: models without strict output add it.
+fn parsed<T: DeserializeOwned>(answer: &str) -> Result<T, Vec<String>> {
+    if answer.len() > ANSWER_BYTES {
+        let limit = text::bytes(ANSWER_BYTES as u64);
+        return Err(vec![format!("the answer is longer than {limit}: answer more briefly")]);
+    }
+    let trimmed = answer.trim();
+    if trimmed.is_empty() {
+        return Err(vec!["the answer is empty: answer with one JSON object that fits the schema".to_owned()]);
+    }
+    let inner = trimmed
+        .strip_prefix("```json")
+        .or_else(|| trimmed.strip_prefix("```"))
+        .and_then(|rest| rest.strip_suffix("```"))
+        .unwrap_or(trimmed);
+    serde_json::from_str(inner)
+        .map_err(|error| vec![format!("the answer is not one JSON object that fits the schema: {error}")])
+}
+
+/// What a judgement gathers.
+struct Case<'a> {
+    context: &'a Context,
+    executed: &'a [Executed],
+    repository: &'a Repository,
+    commit: &'a Oid,
+    evidence: Evidence,
+    reasons: Vec<String>,
+    problems: Vec<String>,
+}
+
+/// The answer as JSON, the verdict as a word, the summary, and questions that block.
+type Judged = (Result<Value, String>, String, String, Vec<String>);
+
+fn to_value(answer: &impl Serialize) -> Result<Value, String> {
+    serde_json::to_value(answer).map_err(|error| format!("the answer cannot be written as JSON: {error}"))
+}
+
+impl Case<'_> {
+    fn planner(&mut self, answer: PlannerAnswer) -> Judged {
+        self.require("summary", &answer.summary);
+        if answer.steps.is_empty() && answer.blocking_questions.is_empty() {
+            self.problems.push("`steps` is empty although no question blocks: plan, or ask what blocks".to_owned());
+        }
+        for (i, step) in answer.steps.iter().enumerate() {
+            self.require(&format!("steps[{i}].title"), &step.title);
+            if step.acceptance.iter().all(|line| line.trim().is_empty()) {
+                self.problems.push(format!("`steps[{i}].acceptance` is empty: say how one can tell that it is done"));
+            }
+            for file in &step.files {
+                self.require_path(&format!("steps[{i}].files"), file);
+            }
+        }
+        for (i, question) in answer.blocking_questions.iter().enumerate() {
+            self.require(&format!("blocking_questions[{i}].question"), &question.question);
+        }
+        let unread = self.context.files.iter().filter(|file| file.class == Class::Document);
+        let unread: Vec<&str> =
+            unread.map(|file| file.path.as_str()).filter(|path| self.is_unread(path)).take(3).collect();
+        if !unread.is_empty() {
+            let names = unread.join("`, `");
+            self.reasons.push(format!("a document of the change was not read as a whole: `{names}`"));
+        }
+        let questions = answer
+            .blocking_questions
+            .iter()
+            .map(|question| {
+                let options = match question.options.as_slice() {
+                    [] => String::new(),
+                    options => format!(" ({})", options.join(" / ")),
+                };
+                format!("{}{options}", question.question)
+            })
+            .collect();
+        let verdict = match (answer.steps.len(), answer.blocking_questions.len()) {
+            (steps, 0) => super::markdown::plural(steps, "step"),
+            (steps, asked) => {
+                format!("{}, {}", super::markdown::plural(asked, "question"), super::markdown::plural(steps, "step"))
+            }
+        };
+        (to_value(&answer), verdict, answer.summary, questions)
+    }
+
+    fn architect(&mut self, mut answer: ArchitectAnswer) -> Judged {
+        self.require("summary", &answer.summary);
+        for (i, finding) in answer.findings.iter().enumerate() {
+            self.require(&format!("findings[{i}].title"), &finding.title);
+            self.require(&format!("findings[{i}].harm"), &finding.harm);
+            self.require(&format!("findings[{i}].quote"), &finding.quote);
+            self.require_path(&format!("findings[{i}].file"), &finding.file);
+        }
+        let approves = answer.verdict == ArchitectVerdict::Approve;
+        if approves && answer.findings.iter().any(|finding| finding.severity == Level::High) {
+            self.problems.push("`verdict` is `approve` although a finding has severity `high`".to_owned());
+        }
+        if !approves && answer.findings.is_empty() {
+            self.problems.push(format!("`verdict` is `{}` without a finding", answer.verdict.as_str()));
+        }
+        answer.findings.retain_mut(|finding| {
+            let place = self.look_up(&finding.file, finding.line_start, &finding.quote);
+            if let Some((first, last)) = place {
+                (finding.line_start, finding.line_end) = (first, last);
+            }
+            place.is_some()
+        });
+        answer.findings.sort_by_key(|finding| finding.severity);
+        if approves {
+            self.require_all_read();
+        } else if answer.findings.is_empty() {
+            self.reasons.push("no finding is left: none of the quoted text stands in the commit".to_owned());
+        }
+        (to_value(&answer), answer.verdict.as_str().to_owned(), answer.summary, Vec::new())
+    }
+
+    fn tester(&mut self, mut answer: TesterAnswer) -> Judged {
+        self.require("summary", &answer.summary);
+        for (i, failure) in answer.failures.iter().enumerate() {
+            self.require(&format!("failures[{i}].test"), &failure.test);
+            self.require(&format!("failures[{i}].quote"), &failure.quote);
+            self.require_path(&format!("failures[{i}].file"), &failure.file);
+        }
+        if answer.verdict == TesterVerdict::Pass && !answer.failures.is_empty() {
+            self.problems.push("`verdict` is `pass` although `failures` lists one".to_owned());
+        }
+        if let Some(patch) = &answer.proposed_tests_patch {
+            let is_diff = ["--- ", "+++ ", "@@ "].iter().all(|mark| patch.lines().any(|line| line.starts_with(mark)));
+            if !is_diff {
+                self.problems.push("`proposed_tests_patch` is no unified diff: make it one, or null".to_owned());
+            }
+        }
+        answer.failures.retain_mut(|failure| {
+            let place = self.look_up(&failure.file, failure.line, &failure.quote);
+            if let Some((first, _)) = place {
+                failure.line = first;
+            }
+            place.is_some()
+        });
+        for run in &mut answer.ran {
+            self.compare_claim(run);
+        }
+        match answer.verdict {
+            TesterVerdict::Pass => self.require_tests_passed(),
+            TesterVerdict::Fail if !self.last_test_runs().iter().any(|test| test.exit_code != Some(0)) => {
+                self.reasons.push("the record shows no test command that failed".to_owned());
+            }
+            TesterVerdict::Fail => {}
+            TesterVerdict::Inconclusive => {
+                self.reasons.push(format!("the tester came to no verdict: {}", answer.summary.trim()));
+            }
+        }
+        (to_value(&answer), answer.verdict.as_str().to_owned(), answer.summary, Vec::new())
+    }
+
+    fn require(&mut self, field: &str, text: &str) {
+        if text.trim().is_empty() {
+            self.problems.push(format!("`{field}` is empty"));
+        }
+    }
+
+    fn require_path(&mut self, field: &str, path: &str) {
+        let odd = path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..");
+        if odd {
+            let path = text::clipped(path, 80);
+            self.problems.push(format!("`{field}` holds `{path}`: give paths relative to the top of the repository"));
+        }
+    }
+
+    fn is_unread(&self, path: &str) -> bool {
+        self.evidence.files_not_read.iter().any(|unread| unread == path)
+    }
+
+    /// Where the quote stands; notes what comes of it.
+    fn look_up(&mut self, file: &str, line: u32, quote: &str) -> Option<quotes::Place> {
+        let place = quotes::find(self.repository, self.commit, file, line, quote);
+        match place {
+            Some(_) => self.evidence.quotes_found += 1,
+            None => self.evidence.quotes_missing.push(format!("{file}:{line}")),
+        }
+        place
+    }
+
+    fn require_all_read(&mut self) {
+        let read = self.evidence.files_read.len();
+        let unread = &self.evidence.files_not_read;
+        if let Some(first) = unread.first() {
+            let total = self.context.files_changed - self.evidence.files_skipped.len().min(self.context.files_changed);
+            self.reasons.push(format!(
+                "{} of {} changed files were not read as a whole, among them `{first}`",
+                total.saturating_sub(read),
+                total
+            ));
+        } else if read == 0 && self.context.files_changed > 0 {
+            self.reasons.push("nothing of the change is text that can be read".to_owned());
+        }
+    }
+
+    /// Gives a claimed command the exit code of the record; notes a claim that the record does not bear out.
+    fn compare_claim(&mut self, run: &mut TestRun) {
+        let words = shlex::split(&run.command).unwrap_or_default();
+        let same = |executed: &&Executed| {
+            executed.line.trim() == run.command.trim() || (!words.is_empty() && executed.words == words)
+        };
+        let recorded: Vec<&Executed> = self.executed.iter().filter(same).collect();
+        let Some(last) = recorded.last() else {
+            self.evidence.claims_unproven.push(format!("`{}` is not in the record", run.command));
+            run.exit_code = None;
+            return;
+        };
+        if !recorded.iter().any(|executed| executed.exit_code == run.exit_code) {
+            let code = |code: Option<i32>| code.map_or("no exit code".to_owned(), |code| format!("exit code {code}"));
+            let (ended, claimed) = (code(last.exit_code), code(run.exit_code));
+            self.evidence.claims_unproven.push(format!("`{}` ended with {ended}, not with {claimed}", run.command));
+            run.exit_code = last.exit_code;
+        }
+    }
+
+    /// Of each test command the last time it was executed.
+    fn last_test_runs(&self) -> Vec<&Executed> {
+        let tests: Vec<&Executed> =
+            self.executed.iter().filter(|executed| evidence::is_test(executed, &self.context.commands)).collect();
+        let is_last = |i: usize, test: &Executed| tests.iter().skip(i + 1).all(|later| later.words != test.words);
+        tests.iter().enumerate().filter(|(i, test)| is_last(*i, test)).map(|(_, test)| *test).collect()
+    }
+
+    fn require_tests_passed(&mut self) {
+        let mut reasons = Vec::new();
+        let tests = self.last_test_runs();
+        let failed = tests.iter().find(|test| test.exit_code != Some(0));
+        let mut passed = tests.iter().filter(|test| test.exit_code == Some(0)).peekable();
+        if tests.is_empty() {
+            reasons.push("the record shows no test command that was executed".to_owned());
+        } else if let Some(failed) = failed {
+            let code = failed.exit_code.map_or("without an exit code".to_owned(), |code| format!("with {code}"));
+            reasons.push(format!("`{}` ended {code}", failed.line));
+        } else if passed.peek().is_some() && passed.all(|test| evidence::ran_no_test(test)) {
+            reasons.push("the test commands executed no test".to_owned());
+        }
+        if let Some(claim) = self.evidence.claims_unproven.first() {
+            reasons.push(format!("the report claims what the record does not show: {claim}"));
+        }
+        self.reasons.extend(reasons);
+    }
+}

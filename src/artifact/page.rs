@@ -1,0 +1,343 @@
+//! The page people review: what came out, why, what to type; then the answer; then what it rests on.
+//!
+//! The first lines are the verdict. An inconclusive result says so there and never shows the role's own verdict as if
+//! it stood. Everything of the answer goes through [`markdown`](super::markdown).
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::markdown::{block, code, inline, paragraph, plural};
+use super::{Conclusion, Envelope, Evidence, Judgement};
+use crate::error::{Context as _, Error, Result};
+use crate::ids::Digest;
+use crate::role::Role;
+use crate::role::answer::{ArchitectAnswer, ArchitectVerdict, Level, PlannerAnswer, TesterAnswer, TesterVerdict};
+use crate::text;
+
+/// How many names one line lists.
+const NAMES: usize = 12;
+
+/// The answer of one role, read back.
+enum Answer {
+    Planner(PlannerAnswer),
+    Architect(ArchitectAnswer),
+    Tester(TesterAnswer),
+}
+
+impl Answer {
+    fn read(role: &str, value: &Value) -> Result<Self> {
+        let unfit = || format!("the answer does not fit the role `{}`", text::one_line(role));
+        match role {
+            "planner" => serde_json::from_value(value.clone()).map(Self::Planner).context(unfit),
+            "architect" => serde_json::from_value(value.clone()).map(Self::Architect).context(unfit),
+            "tester" => serde_json::from_value(value.clone()).map(Self::Tester).context(unfit),
+            _ => Err(Error::failed(unfit())),
+        }
+    }
+
+    fn verdict(&self) -> String {
+        match self {
+            Self::Planner(plan) if plan.blocking_questions.is_empty() => "planned".to_owned(),
+            Self::Planner(_) => "asks".to_owned(),
+            Self::Architect(check) => check.verdict.as_str().to_owned(),
+            Self::Tester(report) => report.verdict.as_str().to_owned(),
+        }
+    }
+
+    fn summary(&self) -> &str {
+        match self {
+            Self::Planner(plan) => &plan.summary,
+            Self::Architect(check) => &check.summary,
+            Self::Tester(report) => &report.summary,
+        }
+    }
+
+    /// What the verdict comes with, in numbers.
+    fn counts(&self) -> String {
+        match self {
+            Self::Planner(plan) => {
+                let steps = plural(plan.steps.len(), "step");
+                match plan.blocking_questions.len() {
+                    0 => steps,
+                    asked => format!("{} to answer, {steps}", plural(asked, "question")),
+                }
+            }
+            Self::Architect(check) => {
+                let high = check.findings.iter().filter(|finding| finding.severity == Level::High).count();
+                match (check.findings.len(), high) {
+                    (0, _) => "no findings".to_owned(),
+                    (all, 0) => plural(all, "finding"),
+                    (all, high) => format!("{}, {high} of them high", plural(all, "finding")),
+                }
+            }
+            Self::Tester(report) => {
+                let ran = plural(report.ran.len(), "test command");
+                let failures = plural(report.failures.len(), "failure");
+                format!("{ran}, {failures}, {}", plural(report.gaps.len(), "gap"))
+            }
+        }
+    }
+
+    /// What a person does next, with a command.
+    fn next(&self, envelope: &Envelope, evidence: &Evidence) -> String {
+        let run = envelope.run.short();
+        let commit = envelope.commit.short();
+        let show = format!("`git show {commit}`");
+        match self {
+            Self::Planner(plan) if plan.blocking_questions.is_empty() => {
+                format!("read the steps, then carry out the first; all about the run: `git orchestrator show {run}`")
+            }
+            Self::Planner(_) => format!("answer the questions below; `git orchestrator show {run}` says how"),
+            Self::Architect(check) => match check.verdict {
+                ArchitectVerdict::Approve => format!("look at the change yourself before you merge it: {show}"),
+                ArchitectVerdict::Revise | ArchitectVerdict::Reject => {
+                    format!("go through the findings with {show} beside them, mend what holds, and commit")
+                }
+            },
+            Self::Tester(report) => {
+                // As typed by the model, but executed under the run's allow-list.
+                let failed = evidence
+                    .commands
+                    .iter()
+                    .rev()
+                    .find(|done| {
+                        done.exit_code.is_some_and(|exit| exit != 0)
+                            && report.ran.iter().any(|run| run.command.trim() == done.command.trim())
+                    })
+                    .filter(|_| report.verdict == TesterVerdict::Fail);
+                match failed {
+                    Some(failed) => format!("see it fail: {}", code(&failed.command)),
+                    None => format!("look at the gaps with {show} beside them"),
+                }
+            }
+        }
+    }
+}
+
+/// The whole page.
+pub(super) fn page(envelope: &Envelope, judgement: &Judgement) -> Result<String> {
+    let answer = Answer::read(&envelope.role, &judgement.answer)?;
+    let role = Role::find(&envelope.role)?;
+    let mut page = Page { out: String::new() };
+    page.head(role, envelope, judgement, &answer);
+    match &answer {
+        Answer::Planner(plan) => page.plan(plan),
+        Answer::Architect(check) => page.check(check),
+        Answer::Tester(report) => page.report(report),
+    }
+    page.evidence(&judgement.evidence);
+    page.origin(envelope);
+    Ok(page.out)
+}
+
+struct Page {
+    out: String,
+}
+
+impl Page {
+    /// One line of our own making, in which foreign text is escaped already.
+    fn line(&mut self, line: impl AsRef<str>) {
+        self.out.push_str(line.as_ref());
+        self.out.push('\n');
+    }
+
+    fn heading(&mut self, title: &str) {
+        self.line(format!("\n## {title}\n"));
+    }
+
+    fn list(&mut self, title: &str, items: &[String]) {
+        if !items.is_empty() {
+            self.heading(title);
+            items.iter().for_each(|item| self.line(format!("- {}", paragraph(item))));
+        }
+    }
+
+    fn head(&mut self, role: &Role, envelope: &Envelope, judgement: &Judgement, answer: &Answer) {
+        let branch = envelope.branch.as_deref().map_or(String::new(), |branch| format!(" on {}", code(branch)));
+        self.line(format!("# {} of `{}`{branch}\n", role.title, envelope.commit.short()));
+        if envelope.rehearsal {
+            self.line("> **Rehearsal.** Written by a scripted model, not by an agent.\n");
+        }
+        let verdict = answer.verdict();
+        match &judgement.conclusion {
+            Conclusion::Conclusive => {
+                self.line(format!("- **Verdict: {verdict}** ({})", answer.counts()));
+                self.line(format!("- **Why:** {}", inline(answer.summary())));
+                self.line(format!("- **Next:** {}", answer.next(envelope, &judgement.evidence)));
+            }
+            Conclusion::Inconclusive { reasons } => {
+                let reasons: Vec<String> = reasons.iter().map(|reason| inline(reason)).collect();
+                self.line("- **Verdict: inconclusive.** This is not a pass: what is below rests on too little.");
+                self.line(format!("- **Why:** {}", reasons.join("; ")));
+                self.line(format!("- **Next:** try again: `git orchestrator retry {}`", envelope.run.short()));
+                self.heading("What the role said");
+                self.line(format!("It said \"{verdict}\", which does not stand: {}", inline(answer.summary())));
+            }
+        }
+    }
+
+    fn plan(&mut self, plan: &PlannerAnswer) {
+        if !plan.blocking_questions.is_empty() {
+            self.heading("Questions to answer");
+            for (i, question) in plan.blocking_questions.iter().enumerate() {
+                self.line(format!("{}. **{}** {}", i + 1, inline(&question.question), inline(&question.why)));
+                question.options.iter().for_each(|option| self.line(format!("   - {}", paragraph(option))));
+            }
+        }
+        self.list("Goals", &plan.goals);
+        if !plan.steps.is_empty() {
+            self.heading("Steps");
+        }
+        for (i, step) in plan.steps.iter().enumerate() {
+            let gap = if i == 0 { "" } else { "\n" };
+            self.line(format!("{gap}### {}. {}\n", i + 1, inline(&step.title)));
+            if !step.files.is_empty() {
+                let files: Vec<String> = step.files.iter().map(|file| code(file)).collect();
+                self.line(format!("- Files: {}", files.join(", ")));
+            }
+            step.acceptance.iter().for_each(|check| self.line(format!("- Done when: {}", inline(check))));
+            self.line(format!("- Risk: {}. {}", step.risk.as_str(), inline(&step.risk_why)));
+        }
+        self.list("Assumptions", &plan.assumptions);
+        self.list("Out of scope", &plan.out_of_scope);
+    }
+
+    fn check(&mut self, check: &ArchitectAnswer) {
+        if !check.findings.is_empty() {
+            self.heading("Findings");
+        }
+        for (i, finding) in check.findings.iter().enumerate() {
+            let gap = if i == 0 { "" } else { "\n" };
+            let place = match (finding.line_start, finding.line_end) {
+                (first, last) if first == last => format!("{}:{first}", finding.file),
+                (first, last) => format!("{}:{first}-{last}", finding.file),
+            };
+            self.line(format!("{gap}### {}. {} ({})\n", i + 1, inline(&finding.title), finding.severity.as_str()));
+            self.line(format!("{}\n", code(&place)));
+            self.line(block("", &finding.quote));
+            self.line(format!("- **Harm:** {}", inline(&finding.harm)));
+            self.line(format!("- **Instead:** {}", inline(&finding.suggestion)));
+        }
+        if !check.decisions.is_empty() {
+            self.heading("Decisions this change makes");
+        }
+        for (i, decision) in check.decisions.iter().enumerate() {
+            let gap = if i == 0 { "" } else { "\n" };
+            self.line(format!("{gap}### {}\n", inline(&decision.title)));
+            self.line(format!("- **Context:** {}", inline(&decision.context)));
+            self.line(format!("- **Decision:** {}", inline(&decision.decision)));
+            self.line(format!("- **Consequences:** {}", inline(&decision.consequences)));
+        }
+        if !check.risks.is_empty() {
+            self.heading("Risks");
+        }
+        for risk in &check.risks {
+            let (what, mitigation) = (inline(&risk.what), inline(&risk.mitigation));
+            self.line(format!("- **{}:** {what} *Against it:* {mitigation}", risk.level.as_str()));
+        }
+    }
+
+    fn report(&mut self, report: &TesterAnswer) {
+        if !report.failures.is_empty() {
+            self.heading("Failures");
+        }
+        for (i, failure) in report.failures.iter().enumerate() {
+            let gap = if i == 0 { "" } else { "\n" };
+            self.line(format!("{gap}### {}. {}\n", i + 1, inline(&failure.test)));
+            self.line(format!("{}\n", code(&format!("{}:{}", failure.file, failure.line))));
+            self.line(block("", &failure.quote));
+            self.line(paragraph(&failure.why));
+        }
+        if !report.ran.is_empty() {
+            self.heading("Tests");
+        }
+        for run in &report.ran {
+            self.line(format!("- {} {}: {}", code(&run.command), exit(run.exit_code), inline(&run.showed)));
+        }
+        if !report.gaps.is_empty() {
+            self.heading("Not covered");
+        }
+        for gap in &report.gaps {
+            self.line(format!("- {}: {} *If it is wrong:* {}", code(&gap.file), inline(&gap.what), inline(&gap.harm)));
+        }
+        if let Some(patch) = &report.proposed_tests_patch {
+            self.heading("Proposed tests");
+            self.line("Not applied and not executed. Save it to a file, read it, then `git apply FILE`.\n");
+            self.out.push_str(&block("diff", patch));
+        }
+    }
+
+    fn evidence(&mut self, evidence: &Evidence) {
+        self.heading("What this rests on");
+        let total = evidence.files_read.len() + evidence.files_not_read.len();
+        self.line(format!("- Read {} of {}.", evidence.files_read.len(), plural(total, "changed file")));
+        if !evidence.files_not_read.is_empty() {
+            self.line(format!("- **Not read:** {}.", names(&evidence.files_not_read)));
+        }
+        if !evidence.files_skipped.is_empty() {
+            self.line(format!("- Generated or binary, not read: {}.", names(&evidence.files_skipped)));
+        }
+        if evidence.quotes_found > 0 {
+            let found = usize::try_from(evidence.quotes_found).unwrap_or(usize::MAX);
+            self.line(format!("- {} of the code looked up and found.", plural(found, "quote")));
+        }
+        if !evidence.quotes_missing.is_empty() {
+            let missing = plural(evidence.quotes_missing.len(), "quote");
+            let places = names(&evidence.quotes_missing);
+            self.line(format!("- **{missing} not found, and taken out with what rested on them:** {places}."));
+        }
+        for claim in &evidence.claims_unproven {
+            self.line(format!("- **Claimed, but:** {}.", inline(claim)));
+        }
+        if evidence.commands.is_empty() {
+            self.line("- No command was executed.");
+            return;
+        }
+        self.line(format!("- {}:", plural(evidence.commands.len(), "command")));
+        for command in &evidence.commands {
+            let took = text::duration(Duration::from_millis(command.millis));
+            self.line(format!("  - {} {}, {took}", code(&command.command), exit(command.exit_code)));
+        }
+    }
+
+    fn origin(&mut self, envelope: &Envelope) {
+        let model = envelope.model.as_deref().map_or("its own choice of model".to_owned(), code);
+        let short = |digest: &Digest| text::prefix_bytes(digest.as_str(), 12).to_owned();
+        let took = text::duration(envelope.finished_at.since(envelope.started_at));
+        let version = inline(&envelope.runtime_version);
+        let runtime = inline(&envelope.runtime);
+        let usage = &envelope.usage;
+        self.line("\n---\n");
+        writeln!(
+            self.out,
+            "<sub>Run `{}`, attempt {}, started by {} at {}, took {took}. {runtime} {version} with {model}, {} tokens in \
+             ({} cached) and {} out. Commit `{}`. Policy `{}`, prompt `{}`, skill `{}`.</sub>",
+            envelope.run,
+            envelope.attempt,
+            code(&envelope.trigger),
+            envelope.started_at,
+            text::count(usage.input_tokens),
+            text::count(usage.cached_input_tokens),
+            text::count(usage.output_tokens),
+            envelope.commit,
+            short(&envelope.policy),
+            short(&envelope.prompt),
+            short(&envelope.skill),
+        )
+        .ok();
+    }
+}
+
+fn exit(code: Option<i32>) -> String {
+    code.map_or("did not end by itself".to_owned(), |code| format!("→ exit {code}"))
+}
+
+fn names(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(NAMES).map(|name| code(name)).collect();
+    match names.len().saturating_sub(NAMES) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

@@ -1,0 +1,90 @@
+//! Writing an artifact where people look: the third check, then two files that are there whole or not at all.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::redact::redact_value;
+use super::{Artifact, Envelope, Evidence, Judgement, SCHEMA, page};
+use crate::error::{Context as _, Error, Result};
+use crate::files;
+use crate::role::Role;
+use crate::store::layout::{DIRECTORY, Layout};
+use crate::text;
+
+/// The largest artifact file. An answer has half of it at most; the rest is evidence.
+const ARTIFACT_BYTES: usize = 2 << 20;
+
+/// Writes `<role>.md` and `<role>.json` for this commit, and returns their paths relative to `layout.home()`, the page
+/// first. What has the shape of a secret is replaced on the way.
+pub fn publish(layout: &Layout, envelope: &Envelope, judgement: &Judgement) -> Result<Vec<String>> {
+    // The role's name becomes a file name: only ours do.
+    let role = Role::find(&envelope.role)?;
+    let judgement = redacted(judgement)?;
+    let page = page::page(envelope, &judgement)?;
+    let artifact = Artifact {
+        schema: SCHEMA,
+        envelope: envelope.clone(),
+        conclusion: judgement.conclusion,
+        evidence: judgement.evidence,
+        answer: judgement.answer,
+    };
+    let mut json = serde_json::to_vec_pretty(&artifact).context(|| "cannot write the artifact as JSON")?;
+    json.push(b'\n');
+    for (form, bytes) in [("page", page.len()), ("JSON", json.len())] {
+        if bytes > ARTIFACT_BYTES {
+            let (size, limit) = (text::bytes(bytes as u64), text::bytes(ARTIFACT_BYTES as u64));
+            return Err(Error::failed(format!("the {}'s {form} has {size}; {limit} is the most", role.name)));
+        }
+    }
+    let directory = layout.artifacts(&envelope.commit);
+    create_without_links(layout, &directory)?;
+    let mut paths = Vec::new();
+    for (extension, bytes) in [("json", json.as_slice()), ("md", page.as_bytes())] {
+        let name = format!("{}.{extension}", role.name);
+        files::write(&directory.join(&name), bytes)?;
+        paths.insert(0, format!("{DIRECTORY}/artifacts/{}/{name}", envelope.commit.short12()));
+    }
+    Ok(paths)
+}
+
+/// The judgement without secrets, in every string a model or a repository may have put there.
+fn redacted(judgement: &Judgement) -> Result<Judgement> {
+    let failed = || "cannot write the evidence as JSON";
+    let mut clean = judgement.clone();
+    redact_value(&mut clean.answer);
+    let mut evidence = serde_json::to_value(&clean.evidence).context(failed)?;
+    redact_value(&mut evidence);
+    clean.evidence = serde_json::from_value::<Evidence>(evidence).context(failed)?;
+    let mut conclusion = serde_json::to_value(&clean.conclusion).context(failed)?;
+    redact_value(&mut conclusion);
+    clean.conclusion = serde_json::from_value(conclusion).context(failed)?;
+    Ok(clean)
+}
+
+/// Creates the directory below `.orchestrator`, and refuses to go through a link: whoever can replace a directory there
+/// by a link could otherwise let us write anywhere.
+fn create_without_links(layout: &Layout, directory: &Path) -> Result<()> {
+    files::create_directories(layout.root())?;
+    let below = directory.strip_prefix(layout.root()).context(|| "the artifacts lie outside .orchestrator")?;
+    let mut at = layout.root().to_owned();
+    refuse_link(&at)?;
+    for part in below.components() {
+        at.push(part);
+        match fs::create_dir(&at) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => refuse_link(&at)?,
+            Err(error) => return Err(Error::failed(format!("cannot create {}", at.display())).because(error)),
+        }
+    }
+    Ok(())
+}
+
+fn refuse_link(path: &Path) -> Result<()> {
+    let metadata = fs::symlink_metadata(path).context(|| format!("cannot look at {}", path.display()))?;
+    if metadata.is_dir() {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{} is no directory of ours: nothing is written through it", path.display()))
+        .hint(format!("look at what it is, then remove it: ls -ld {}", path.display())))
+}
