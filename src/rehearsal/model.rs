@@ -53,7 +53,12 @@ impl Request {
             return vec![(0, text.to_owned())];
         }
         let is_user = |item: &Value| item.get("role").and_then(Value::as_str) == Some("user");
-        self.items().iter().enumerate().filter(|(_, item)| is_user(item)).map(|(at, item)| (at, content(item))).collect()
+        self.items()
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| is_user(item))
+            .map(|(at, item)| (at, content(item)))
+            .collect()
     }
 
     /// The schema the answer has to fit, where the client sent one.
@@ -280,7 +285,8 @@ mod tests {
 
     #[test]
     fn requests_of_any_shape_are_read() {
-        for body in [json!(null), json!([]), json!({"input": 3, "tools": {}}), json!({"input": [1, {"role": 2}, null]})] {
+        for body in [json!(null), json!([]), json!({"input": 3, "tools": {}}), json!({"input": [1, {"role": 2}, null]})]
+        {
             let request = Request::new(body);
             assert!(request.messages().is_empty());
             assert!(request.tool("exec_command").is_none() && request.schema().is_none() && !request.streams());

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -219,7 +219,8 @@ fn remember(shared: &Shared, method: &Method, path: &str, headers: &HeaderMap, b
     let headers = headers
         .iter()
         .map(|(name, value)| {
-            let secret = ["authorization", "cookie", "key", "token", "secret"].iter().any(|w| name.as_str().contains(w));
+            let secret =
+                ["authorization", "cookie", "key", "token", "secret"].iter().any(|w| name.as_str().contains(w));
             let value = if secret { MASKED.into() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() };
             (name.as_str().to_owned(), value)
         })
@@ -309,7 +310,8 @@ fn refused(status: StatusCode, message: &str) -> hyper::Response<Stream> {
 }
 
 fn stream(status: StatusCode, content_type: &'static str, steps: VecDeque<Step>) -> hyper::Response<Stream> {
-    let mut response = hyper::Response::new(Stream { steps });
+    let sized = content_type == "application/json" && steps.iter().all(|step| matches!(step, Step::Bytes(_)));
+    let mut response = hyper::Response::new(Stream { steps, sized });
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
@@ -330,6 +332,8 @@ enum Step {
 /// A body that can break off and fall silent.
 struct Stream {
     steps: VecDeque<Step>,
+    /// Its length is told beforehand, as real servers tell that of an object and not that of a stream.
+    sized: bool,
 }
 
 impl Body for Stream {
@@ -350,5 +354,13 @@ impl Body for Stream {
                 Poll::Pending
             }
         }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if !self.sized {
+            return SizeHint::default();
+        }
+        let length = |step: &Step| if let Step::Bytes(bytes) = step { bytes.len() } else { 0 };
+        SizeHint::with_exact(u64::try_from(self.steps.iter().map(length).sum::<usize>()).unwrap_or(u64::MAX))
     }
 }

@@ -238,7 +238,8 @@ mod tests {
     fn a_response_is_built_up_event_by_event() {
         let long = "ä\n".repeat(300);
         let items = [Item::reasoning("look"), Item::command("ls"), Item::message(long.clone())];
-        let events = parsed(&items, End::Completed(Usage { input_tokens: 5, cached_input_tokens: 2, output_tokens: 3 }));
+        let events =
+            parsed(&items, End::Completed(Usage { input_tokens: 5, cached_input_tokens: 2, output_tokens: 3 }));
         for (number, event) in events.iter().enumerate() {
             assert_eq!(event["sequence_number"], number);
         }

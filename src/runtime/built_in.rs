@@ -206,7 +206,10 @@ impl Conversation {
                 self.input.push(json!({ "type": "function_call_output", "call_id": id, "output": output }));
             }
         }
-        Err(Failure::new(Class::Protocol, format!("the model asked for commands in {ROUNDS} rounds and did not answer")))
+        Err(Failure::new(
+            Class::Protocol,
+            format!("the model asked for commands in {ROUNDS} rounds and did not answer"),
+        ))
     }
 
     async fn ask(&self, endpoint: &Endpoint, turn: &Turn<'_>, bounds: &mut Bounds) -> Result<Response, Failure> {

@@ -37,7 +37,13 @@ const SIGNS: &[(&str, &str, &str, &str, &str)] = &[
         "The first input for which the value is absent ends the process without a reason.",
         "Return the error, or say in `expect` why it cannot happen.",
     ),
-    ("TODO", "low", "a note of unfinished work", "The note is forgotten and the gap stays.", "Do it, or file it as a task."),
+    (
+        "TODO",
+        "low",
+        "a note of unfinished work",
+        "The note is forgotten and the gap stays.",
+        "Do it, or file it as a task.",
+    ),
     ("FIXME", "low", "a note of a known fault", "The fault is known and stays.", "Mend it, or file it as a task."),
 ];
 
@@ -56,12 +62,12 @@ pub(super) fn next(facts: &Facts, history: &History) -> Step {
     Step::Answer(answer(facts, history))
 }
 
-/// The files to open: those the prompt holds no diff of come first.
+/// The files to open: those whose diff the prompt does not hold, or not whole, come first.
 fn to_open(facts: &Facts) -> Vec<&str> {
-    let (held, missing): (Vec<&str>, Vec<&str>) =
-        facts.present().filter_map(word).partition(|path| facts.in_diff.contains(*path));
-    let first_held = held.into_iter().take(1);
-    missing.into_iter().take(OPENED - 1).chain(first_held).collect()
+    let files = facts.changed.iter().filter(|file| !file.deleted && word(&file.path).is_some());
+    let (missing, held): (Vec<_>, Vec<_>) = files.partition(|file| file.cut || !facts.in_diff.contains(&file.path));
+    let missing = missing.into_iter().take(OPENED - 1);
+    missing.chain(held.into_iter().take(1)).map(|file| file.path.as_str()).collect()
 }
 
 fn findings(facts: &Facts) -> Vec<(u8, Value)> {

@@ -46,7 +46,7 @@ fn fit(draft: Option<&Value>, schema: &Value, root: &Value, depth: usize) -> Val
         }
         "string" => draft.cloned().unwrap_or_else(|| json!("")),
         "integer" | "number" => draft.or(schema.get("minimum")).cloned().unwrap_or_else(|| json!(0)),
-        "boolean" => draft.cloned().unwrap_or_else(|| json!(false)),
+        "boolean" => draft.cloned().unwrap_or(Value::Bool(false)),
         _ => Value::Null,
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::architect::is_document;
 use super::facts::Facts;
 use super::history::History;
 use super::{MARK, Step, word};
@@ -25,11 +26,11 @@ pub(super) fn next(facts: &Facts, history: &History) -> Step {
     }
 }
 
-/// The changed file that describes a task: one under a directory `tasks`, else any Markdown file, else any file.
+/// The changed file that describes a task: one under a directory `tasks`, else any document, else any file.
 fn document(facts: &Facts) -> Option<&str> {
     let usable: Vec<&str> = facts.present().filter_map(word).collect();
     let in_tasks = usable.iter().find(|path| path.split('/').rev().skip(1).any(|part| part == "tasks"));
-    let markdown = || usable.iter().find(|path| path.ends_with(".md"));
+    let markdown = || usable.iter().find(|path| is_document(path));
     in_tasks.or_else(markdown).or(usable.first()).copied()
 }
 

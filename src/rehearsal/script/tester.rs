@@ -106,9 +106,9 @@ fn report(facts: &Facts, history: &History, tests: &Execution, code: i32, places
             None => ("fail", format!("`{command}` ended with exit code {code}")),
         },
     };
-    let why = counts.filter(|_| verdict != "inconclusive").map_or(why.clone(), |counts| {
-        format!("{why}: {} passed, {} failed", counts.passed, counts.failed)
-    });
+    let why = counts
+        .filter(|_| verdict != "inconclusive")
+        .map_or(why.clone(), |counts| format!("{why}: {} passed, {} failed", counts.passed, counts.failed));
     let failures: Vec<Value> =
         if verdict == "fail" { places.iter().filter_map(|place| place.failure(history)).collect() } else { Vec::new() };
     answer(facts, verdict, &why, &[ran(tests, &shown)], &failures)
@@ -151,8 +151,7 @@ impl Counts {
     fn of(output: &str) -> Option<Self> {
         static CARGO: LazyLock<Regex> =
             LazyLock::new(|| pattern(r"(?m)^test result: \w+\. (\d+) passed; (\d+) failed;"));
-        static PYTEST: LazyLock<Regex> =
-            LazyLock::new(|| pattern(r"(?m)^=+ (?:(\d+) failed, )?(\d+) passed[^=]*=+$"));
+        static PYTEST: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?m)^=+ (?:(\d+) failed, )?(\d+) passed[^=]*=+$"));
         static TAP: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?m)^# (pass|fail)\s+(\d+)$"));
         let number = |text: Option<regex::Match<'_>>| text.and_then(|n| n.as_str().parse::<u64>().ok()).unwrap_or(0);
         let mut counts: Option<Self> = None;
@@ -230,8 +229,9 @@ fn message(rest: &str) -> String {
 
 /// New functions that no other added line names.
 fn gaps(facts: &Facts) -> Vec<Value> {
-    static FUNCTION: LazyLock<Regex> =
-        LazyLock::new(|| pattern(r"^\s*(?:(?:pub|export|async|static)(?:\([\w ]+\))? )*(?:fn|func|def|function) (\w+)\s*[(<]"));
+    static FUNCTION: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(r"^\s*(?:(?:pub|export|async|static)(?:\([\w ]+\))? )*(?:fn|func|def|function) (\w+)\s*[(<]")
+    });
     facts
         .added
         .iter()
@@ -259,7 +259,8 @@ mod tests {
 
     #[test]
     fn summaries_are_added_up() {
-        let cargo = "test result: FAILED. 2 passed; 1 failed; 0 ignored\n\ntest result: ok. 3 passed; 0 failed; 0 ignored";
+        let cargo =
+            "test result: FAILED. 2 passed; 1 failed; 0 ignored\n\ntest result: ok. 3 passed; 0 failed; 0 ignored";
         assert_eq!(Counts::of(cargo), Some(Counts { passed: 5, failed: 1 }));
         assert_eq!(Counts::of("===== 1 failed, 4 passed in 0.1s ====="), Some(Counts { passed: 4, failed: 1 }));
         assert_eq!(Counts::of("# pass 2\n# fail 0"), Some(Counts { passed: 2, failed: 0 }));

@@ -42,12 +42,11 @@ pub(super) async fn run(id: &str, line: &str, turn: &mut Turn<'_>, bounds: &mut 
     (turn.sink)(Activity::CommandStarted { id: id.to_owned(), command: line.to_owned() });
     let begun = Instant::now();
     let mut captured = Captured::default();
-    let ended = match program {
-        Some(program) => execute(&program, arguments, turn.workspace, &environment, bounds, &mut captured).await,
-        None => {
-            captured.add(format!("{}: command not found\n", crate::text::one_line(name)).as_bytes());
-            Ok(127)
-        }
+    let ended = if let Some(program) = program {
+        execute(&program, arguments, turn.workspace, &environment, bounds, &mut captured).await
+    } else {
+        captured.add(format!("{}: command not found\n", crate::text::one_line(name)).as_bytes());
+        Ok(127)
     };
     let code = ended.as_ref().ok().copied();
     (turn.sink)(Activity::CommandFinished {
@@ -65,9 +64,8 @@ pub(super) async fn run(id: &str, line: &str, turn: &mut Turn<'_>, bounds: &mut 
 
 fn environment(turn: &Turn<'_>) -> Environment {
     let core = CORE_VARIABLES.iter().map(OsStr::new);
-    let mut environment: Environment = core
-        .filter_map(|name| Some((name.to_owned(), turn.environment.get(name)?.clone())))
-        .collect();
+    let mut environment: Environment =
+        core.filter_map(|name| Some((name.to_owned(), turn.environment.get(name)?.clone()))).collect();
     environment.insert("TMPDIR".into(), turn.sandbox.temporary.clone().into());
     environment.extend(turn.sandbox.command_environment.iter().map(|(name, value)| (name.into(), value.into())));
     let marker = turn.environment.get(OsStr::new(process::RUN_MARKER));

@@ -51,7 +51,9 @@ impl Endpoint {
             let shown = crate::text::one_line(&crate::text::clipped(url, 200));
             return Err(Failure::new(
                 Class::Protocol,
-                format!("{REHEARSAL_VARIABLE} is `{shown}`: the built-in runtime takes `http://127.0.0.1:PORT/v1` only"),
+                format!(
+                    "{REHEARSAL_VARIABLE} is `{shown}`: the built-in runtime takes `http://127.0.0.1:PORT/v1` only"
+                ),
             ));
         };
         Ok(Self { address: (Ipv4Addr::LOCALHOST, port).into() })
