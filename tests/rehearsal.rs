@@ -414,6 +414,7 @@ fn the_server_answers_what_it_does_not_know_and_masks_credentials() {
 }
 
 /// The Codex CLI to test with, or `None` where it is not installed on a person's machine.
+#[expect(clippy::print_stderr, reason = "a test that does nothing must say so")]
 fn codex() -> Option<PathBuf> {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/codex/node_modules/@openai");
     let bundled = fs::read_dir(installed).into_iter().flatten().flatten().find_map(|package| {
@@ -425,11 +426,14 @@ fn codex() -> Option<PathBuf> {
         found.is_some() || std::env::var_os("CI").is_none_or(|ci| ci != "true"),
         "Codex is missing: run `npm ci` in .ci/codex"
     );
+    if found.is_none() {
+        eprintln!("\nNOT TESTED with the real Codex CLI, which is not installed: run `npm ci` in .ci/codex\n");
+    }
     found
 }
 
-/// One turn of the real CLI against this server; the last message and what it wrote to its standard output.
-fn codex_turn(codex: &Path, project: &Project, role: &str, url: &str) -> (String, Vec<Value>) {
+/// One turn of the real CLI against this server: its exit code and the events on its standard output.
+fn codex_turn(codex: &Path, project: &Project, role: &str, url: &str) -> (i32, Vec<Value>) {
     let home = tempfile::Builder::new().prefix("codex-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let schema = home.path().join("schema.json");
     orchestrator::files::write(&schema, Role::find(role).unwrap().schema.as_bytes()).unwrap();
@@ -468,29 +472,25 @@ fn codex_turn(codex: &Path, project: &Project, role: &str, url: &str) -> (String
     }
     command.arg("--output-schema").arg(&schema).arg("-C").arg(project.path()).arg("-");
     command.env("CODEX_HOME", home.path()).env("LOCAL_KEY", "not-a-secret").timeout(Duration::from_secs(240));
-    let output = command.write_stdin(project.prompt(role)).assert().success().get_output().clone();
+    let output = command.write_stdin(project.prompt(role)).output().unwrap();
     let lines = String::from_utf8(output.stdout).unwrap();
-    let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let of = |event: &&Value| event["item"]["type"] == "agent_message";
-    let answer = events.iter().rev().find(of).unwrap_or_else(|| panic!("no answer: {lines}"));
-    (answer["item"]["text"].as_str().unwrap().to_owned(), events)
+    let events = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (output.status.code().unwrap(), events)
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that does nothing must say so")]
 fn the_real_codex_plays_every_role() {
-    let Some(codex) = codex() else {
-        eprintln!("\nNOT TESTED with the real Codex CLI, which is not installed: run `npm ci` in .ci/codex\n");
-        return;
-    };
+    let Some(codex) = codex() else { return };
     let server = Server::in_background(Scripted::new()).unwrap();
     let project = Project::new(true);
     let before = project.git(&["status", "--porcelain"]);
     for (role, command) in
         [("planner", "cat docs/tasks/half.md"), ("architect", "cat src/lib.rs"), ("tester", "cargo test")]
     {
-        let (answer, events) = codex_turn(&codex, &project, role, server.url());
-        check(role, &answer, true);
+        let (code, events) = codex_turn(&codex, &project, role, server.url());
+        assert_eq!(code, 0, "{events:?}");
+        let answer = events.iter().rev().find(|event| event["item"]["type"] == "agent_message");
+        check(role, answer.unwrap()["item"]["text"].as_str().unwrap(), true);
         let ran = events.iter().any(|event| {
             event["type"] == "item.completed"
                 && event["item"]["command"].as_str().is_some_and(|line| line.contains(command))
@@ -503,4 +503,33 @@ fn the_real_codex_plays_every_role() {
     let requests = server.requests();
     assert!(requests.iter().all(|request| !request.headers.iter().any(|(name, _)| name == "content-encoding")));
     assert!(!format!("{requests:?}").contains("not-a-secret"));
+}
+
+/// What Codex 0.169 makes of replies that it does not try again: the words are its own.
+#[test]
+fn the_real_codex_understands_how_the_server_fails() {
+    let Some(codex) = codex() else { return };
+    let project = Project::new(true);
+    let failed = |code: &str| Reply::Failed { code: code.to_owned(), message: "no".to_owned() };
+    for (reply, code, words) in [
+        (Reply::Empty, 0, "turn.completed"),
+        (Reply::error(400, "invalid_request_error", "not like this"), 1, "not like this"),
+        (Reply::error(429, "rate_limit_exceeded", "slow down"), 1, "429"),
+        (failed("context_length_exceeded"), 1, "context window"),
+        (failed("server_is_overloaded"), 1, "capacity"),
+        (Reply::Incomplete { reason: "max_output_tokens".into() }, 1, "max_output_tokens"),
+    ] {
+        let server = Server::in_background(Sequence::new([reply.clone()])).unwrap();
+        let (ended, events) = codex_turn(&codex, &project, "planner", server.url());
+        assert_eq!(ended, code, "{reply:?}: {events:?}");
+        assert!(events.last().unwrap().to_string().contains(words), "{reply:?}: {events:?}");
+        assert_eq!(server.requests().len(), 1, "{reply:?}");
+    }
+    // A command that came before the stream broke is executed once, and its output is in the next request.
+    let cut = Reply::CutStream { after: vec![Item::command("git show --stat HEAD")] };
+    let server = Server::in_background(Sequence::new([cut, Reply::message("{}")])).unwrap();
+    let (ended, events) = codex_turn(&codex, &project, "planner", server.url());
+    assert_eq!(ended, 0, "{events:?}");
+    let last = server.requests().pop().unwrap().body["input"].as_array().unwrap().clone();
+    assert_eq!(last.iter().filter(|item| item["type"] == "function_call_output").count(), 1, "{last:?}");
 }

@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -32,6 +33,9 @@ const BODY_LIMIT: usize = 64 << 20;
 
 /// How many requests are remembered; older ones are forgotten.
 const REQUESTS_KEPT: usize = 512;
+
+/// How long accepting rests after it failed: while descriptors are short, it would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a masked header value reads.
 const MASKED: &str = "(masked)";
@@ -105,7 +109,7 @@ impl Server {
                     // The client went before it was accepted, or descriptors are short for a moment.
                     Err(error) => {
                         tracing::debug!(%error, "rehearsal: a connection was not accepted");
-                        tokio::task::yield_now().await;
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
             }

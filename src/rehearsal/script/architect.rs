@@ -112,20 +112,20 @@ fn answer(facts: &Facts, history: &History) -> Value {
     let found = findings(facts);
     let weighty = found.iter().filter(|(weight, _)| *weight < 2).count();
     let read = history.all().iter().filter(|done| done.command.starts_with("cat ") && done.success().is_some()).count();
+    let (verdict, result) = match (found.len(), weighty) {
+        (0, _) => ("approve", "it found none of the few signs of trouble it knows".to_owned()),
+        (n, 0) => ("approve", format!("it found {} of little weight", plural(n, "sign"))),
+        (n, _) => ("revise", format!("it found {} of trouble", plural(n, "sign"))),
+    };
     let looked = format!(
-        "{MARK}, not a review: it looked through {} of {} and opened {}",
+        "It looked through {} of {} and opened {}; that is no review.",
         plural(facts.added.len(), "added line"),
         facts.commit_name(),
         plural(read, "file"),
     );
-    let (verdict, result) = match (found.len(), weighty) {
-        (0, _) => ("approve", "found none of the few signs it knows".to_owned()),
-        (n, 0) => ("approve", format!("found {} of little weight", plural(n, "sign"))),
-        (n, _) => ("revise", format!("found {} it knows", plural(n, "sign"))),
-    };
     json!({
         "verdict": verdict,
-        "summary": format!("{looked}; it {result}."),
+        "summary": format!("{MARK}: {result}. {looked}"),
         "findings": found.into_iter().map(|(_, finding)| finding).collect::<Vec<_>>(),
         "decisions": decisions(facts),
         "risks": risks(facts),

@@ -4,11 +4,14 @@ use serde_json::{Value, json};
 
 use super::architect::is_document;
 use super::facts::Facts;
-use super::history::History;
+use super::history::{Execution, History};
 use super::{MARK, Step, word};
 
 /// How many points of a document become steps.
 const STEPS: usize = 8;
+
+/// How many documents are opened.
+const OPENED: usize = 4;
 
 /// What the planner does next.
 pub(super) fn next(facts: &Facts, history: &History) -> Step {
@@ -19,19 +22,27 @@ pub(super) fn next(facts: &Facts, history: &History) -> Step {
     let Some(path) = document(facts) else {
         return Step::Answer(answer(facts, None, history));
     };
-    let read = format!("cat {path}");
-    match history.of(&read) {
-        None => Step::run(read, format!("Reading {path}.")),
-        Some(execution) => Step::Answer(answer(facts, execution.success().map(|text| (path, text)), history)),
+    let others = facts.changed.iter().filter(|file| {
+        let missing = file.cut || !facts.in_diff.contains(&file.path);
+        missing && !file.deleted && file.path != path && is_document(&file.path)
+    });
+    let others = others.filter_map(|file| word(&file.path)).take(OPENED - 1);
+    for path in std::iter::once(path).chain(others) {
+        let read = format!("cat {path}");
+        if history.of(&read).is_none() {
+            return Step::run(read, format!("Reading {path}."));
+        }
     }
+    let text = history.of(&format!("cat {path}")).and_then(Execution::success);
+    Step::Answer(answer(facts, text.map(|text| (path, text)), history))
 }
 
 /// The changed file that describes a task: one under a directory `tasks`, else any document, else any file.
 fn document(facts: &Facts) -> Option<&str> {
     let usable: Vec<&str> = facts.present().filter_map(word).collect();
     let in_tasks = usable.iter().find(|path| path.split('/').rev().skip(1).any(|part| part == "tasks"));
-    let markdown = || usable.iter().find(|path| is_document(path));
-    in_tasks.or_else(markdown).or(usable.first()).copied()
+    let documents = || usable.iter().find(|path| is_document(path));
+    in_tasks.or_else(documents).or(usable.first()).copied()
 }
 
 /// What a document says, by its Markdown.
@@ -47,6 +58,7 @@ fn task(text: &str) -> Task {
     let mut task = Task::default();
     for line in text.lines().map(str::trim) {
         let lower = line.to_ascii_lowercase();
+        let worded = |text: &&str| text.chars().any(char::is_alphanumeric);
         let point = ["- [ ] ", "- [x] ", "- ", "* "].iter().find_map(|mark| line.strip_prefix(mark));
         let point = point.or_else(|| {
             let (number, rest) = line.split_once(". ")?;
@@ -55,9 +67,9 @@ fn task(text: &str) -> Task {
         if let Some(title) = line.strip_prefix("# ") {
             task.title.get_or_insert_with(|| title.trim().to_owned());
         } else if lower.starts_with("question:") || lower.starts_with("open question:") {
-            let (_, question) = line.split_once(':').unwrap_or_default();
-            task.questions.push(question.trim().to_owned());
-        } else if let Some(point) = point {
+            let question = line.split_once(':').map(|(_, question)| question.trim()).filter(worded);
+            task.questions.extend(question.map(str::to_owned));
+        } else if let Some(point) = point.filter(worded) {
             task.points.push(point.trim().to_owned());
         }
         // Paths are named in backticks: every second piece between them.
@@ -105,9 +117,9 @@ fn answer(facts: &Facts, document: Option<(&str, &str)>, history: &History) -> V
         .collect();
     json!({
         "summary": format!(
-            "{MARK}, not a plan to rely on: it read {path} in {} and made {} out of it.",
-            facts.commit_name(),
+            "{MARK}: {} from {path}. It took the document of {} literally; that is no plan to rely on.",
             plural(steps.len(), "step"),
+            facts.commit_name(),
         ),
         "goals": [title],
         "assumptions": ["The points of the document are complete and in the order in which they are to be done."],

@@ -121,7 +121,7 @@ fn ran(tests: &Execution, showed: &str) -> Value {
 fn answer(facts: &Facts, verdict: &str, why: &str, ran: &[Value], failures: &[Value]) -> Value {
     json!({
         "verdict": verdict,
-        "summary": format!("{MARK}, which judges by the exit code alone: for {} {why}.", facts.commit_name()),
+        "summary": format!("{MARK}: {why}. It judged {} by nothing else.", facts.commit_name()),
         "ran": ran,
         "failures": failures,
         "gaps": gaps(facts),
@@ -213,7 +213,7 @@ fn places(output: &str) -> Vec<Place> {
     }
     if !PANIC.is_match(output) {
         for found in ANY.captures_iter(output) {
-            let start = found.get(0).map_or(0, |whole| output[..whole.start()].rfind('\n').map_or(0, |at| at + 1));
+            let start = found.get(1).map_or(0, |path| output[..path.start()].rfind('\n').map_or(0, |at| at + 1));
             add("the test run", &found[1], &found[2], first_line(&output[start..]));
         }
     }
@@ -274,6 +274,7 @@ mod tests {
         let place = Place { test: "t::adds".into(), path: "src/lib.rs".into(), line: 9, why: String::new() };
         assert_eq!(places(panic), [Place { why: "assertion failed; left: 5; right: 4".into(), ..place }]);
         let compiler = "error[E0308]: mismatched types\n --> src/a.rs:3:7\n  |\n --> src/a.rs:3:9\n --> src/b.rs:1:1\n";
+        assert_eq!(places("one\n\nx.c:1: bad\n")[0].why, "x.c:1: bad");
         let found: Vec<_> = places(compiler).into_iter().map(|place| place.command()).collect();
         assert_eq!(found, ["head -n 3 src/a.rs", "head -n 1 src/b.rs"]);
         for hostile in ["/etc/x.rs:3", " ../../x.rs:3", " a/../b.rs:1", " $(id).rs:0", " .git/config.x:1", " x.rs:0"] {
