@@ -59,9 +59,9 @@ pub(super) fn executed(activities: &[Recorded]) -> Vec<Executed> {
 fn attempts_of_last_thread(activities: &[Recorded]) -> BTreeSet<u32> {
     let threads: Vec<(u32, &str)> = activities
         .iter()
-        .filter_map(|recorded| match &recorded.activity {
-            Activity::ThreadStarted { thread } => Some((recorded.attempt, thread.as_str())),
-            _ => None,
+        .filter_map(|recorded| {
+            let Activity::ThreadStarted { thread } = &recorded.activity else { return None };
+            Some((recorded.attempt, thread.as_str()))
         })
         .collect();
     let last = activities.iter().map(|recorded| recorded.attempt).max();
@@ -162,6 +162,10 @@ fn shows(command: &Executed, file: &IncludedFile, commit: &Oid) -> Shown {
     }
 }
 
+/// Options of `git show` and `git diff` with which every line of content has a marker before it, so that no content can
+/// pose as a header.
+const PLAIN_PATCH: &[&str] = &["-p", "-u", "--patch", "--stat", "--no-color", "--no-ext-diff", "--no-textconv", "-M"];
+
 /// `git show REV:PATH`, or a patch that holds the file.
 fn git_shows(arguments: &[String], output: &str, file: &IncludedFile, commit: &Oid) -> bool {
     let Some((subcommand, rest)) = arguments.split_first() else { return false };
@@ -178,10 +182,8 @@ fn git_shows(arguments: &[String], output: &str, file: &IncludedFile, commit: &O
             return false;
         }
     }
-    // Only forms in which every line of content has a marker before it, so that no content can pose as a header.
-    const PLAIN: &[&str] = &["-p", "-u", "--patch", "--stat", "--no-color", "--no-ext-diff", "--no-textconv", "-M"];
     let is_plain = |word: &&String| word.starts_with('-') && word.as_str() != "--";
-    if !rest.iter().filter(is_plain).all(|word| PLAIN.contains(&word.as_str()) || word.starts_with("-U")) {
+    if !rest.iter().filter(is_plain).all(|word| PLAIN_PATCH.contains(&word.as_str()) || word.starts_with("-U")) {
         return false;
     }
     let mut revisions = rest.iter().take_while(|word| word.as_str() != "--").filter(|word| !word.starts_with('-'));

@@ -2,6 +2,7 @@
 //! anew whenever something changes.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use super::Artifact;
@@ -56,24 +57,18 @@ fn section(out: &mut String, title: &str, runs: &[&Run], what: impl Fn(&Run) -> 
     if runs.is_empty() {
         return;
     }
-    out.push_str(&format!("\n## {title}\n\n"));
+    writeln!(out, "\n## {title}\n").ok();
     for run in runs.iter().take(SHOWN) {
         let job = &run.job;
         let branch = job.branch.as_deref().map_or(String::new(), |branch| format!(" on {}", code(branch)));
-        let state = match run.state {
-            State::Failed | State::Inconclusive => format!(" **{}**", run.state),
-            _ => String::new(),
-        };
+        let is_unfinished = matches!(run.state, State::Failed | State::Inconclusive);
+        let state = if is_unfinished { format!(" **{}**", run.state) } else { String::new() };
         let reason = if run.reason.is_empty() { String::new() } else { format!(" — {}", inline(&run.reason)) };
-        out.push_str(&format!(
-            "- **{}** of `{}`{branch}{state}{reason}  \n  {}\n",
-            inline(&job.row.role),
-            job.change.head.short(),
-            what(run),
-        ));
+        let (role, commit) = (inline(&job.row.role), job.change.head.short());
+        writeln!(out, "- **{role}** of `{commit}`{branch}{state}{reason}  \n  {}", what(run)).ok();
     }
     if runs.len() > SHOWN {
-        out.push_str(&format!("- … and {} more: `git orchestrator status`\n", runs.len() - SHOWN));
+        writeln!(out, "- … and {} more: `git orchestrator status`", runs.len() - SHOWN).ok();
     }
 }
 
@@ -88,7 +83,7 @@ fn was_tried_again(run: &Run, runs: &[Run]) -> bool {
 
 /// A link to the run's page, marked if a scripted model wrote it; `None` if there is none (any more).
 fn page_link(home: &Path, run: &Run) -> Option<String> {
-    let page = run.artifacts.iter().find(|path| path.ends_with(".md"))?;
+    let page = run.artifacts.iter().find(|path| Path::new(path).extension().is_some_and(|end| end == "md"))?;
     let json = files::read(&home.join(page).with_extension("json"), ARTIFACT_BYTES).ok()??;
     let artifact: Artifact = serde_json::from_slice(&json).ok()?;
     // A later run for the same commit may have taken its place.

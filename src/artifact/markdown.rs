@@ -14,16 +14,12 @@ pub(super) fn inline(text: &str) -> String {
     while let Some(at) = rest.find('`') {
         let (before, after) = rest.split_at(at);
         literal(before, &mut out);
-        match code_span(after) {
-            Some((content, tail)) => {
-                out.push_str(&code(content));
-                rest = tail;
-            }
-            None => {
-                let run = after.len() - after.trim_start_matches('`').len();
-                out.push_str(&"\\`".repeat(run));
-                rest = after.get(run..).unwrap_or_default();
-            }
+        if let Some((content, tail)) = code_span(after) {
+            out.push_str(&code(content));
+            rest = tail;
+        } else {
+            rest = after.trim_start_matches('`');
+            out.push_str(&"\\`".repeat(after.len() - rest.len()));
         }
     }
     literal(rest, &mut out);

@@ -133,7 +133,6 @@ pub struct Envelope {
     /// The attempt that succeeded.
     pub attempt: u32,
     /// Tokens of the run.
-    #[cfg_attr(test, schemars(with = "UsageForm"))]
     pub usage: Usage,
     /// When the run began.
     #[cfg_attr(test, schemars(with = "String"))]
@@ -141,19 +140,6 @@ pub struct Envelope {
     /// When the answer was published.
     #[cfg_attr(test, schemars(with = "String"))]
     pub finished_at: Timestamp,
-}
-
-/// [`Usage`], for the schema.
-#[cfg(test)]
-#[derive(schemars::JsonSchema)]
-#[expect(dead_code, reason = "only its form is asked for")]
-struct UsageForm {
-    /// What was sent, cached tokens included.
-    input_tokens: u64,
-    /// The part of it that came from a cache.
-    cached_input_tokens: u64,
-    /// What was written, reasoning included.
-    output_tokens: u64,
 }
 
 /// An artifact file: `<role>.json`.

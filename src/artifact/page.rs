@@ -150,7 +150,9 @@ impl Page {
     fn list(&mut self, title: &str, items: &[String]) {
         if !items.is_empty() {
             self.heading(title);
-            items.iter().for_each(|item| self.line(format!("- {}", paragraph(item))));
+            for item in items {
+                self.line(format!("- {}", paragraph(item)));
+            }
         }
     }
 

@@ -83,11 +83,12 @@ pub(crate) fn check_file<T: JsonSchema>(path: &str) {
     assert!(found == derived, "{path} is stale: run `UPDATE_SCHEMAS=1 cargo test --lib schema`");
 }
 
+/// The keywords that every strict server accepts.
+const ALLOWED: &[&str] = &["type", "description", "properties", "required", "additionalProperties", "items", "enum"];
+
 /// Every node of a schema that is sent to a model is in the subset that strict servers accept.
 fn assert_strict(schema: &Value, place: &str) {
     let Value::Object(map) = schema else { panic!("{place} is no object") };
-    const ALLOWED: &[&str] =
-        &["type", "description", "properties", "required", "additionalProperties", "items", "enum"];
     for key in map.keys() {
         assert!(ALLOWED.contains(&key.as_str()), "{place} holds `{key}`");
     }
@@ -176,7 +177,7 @@ mod tests {
             Value::Array(list) => {
                 list.iter().enumerate().for_each(|(i, value)| collect(value, format!("{at}/{i}"), out));
             }
-            _ => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
         out.push(at);
     }

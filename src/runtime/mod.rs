@@ -26,6 +26,7 @@ use crate::policy::{Gatekeeper, Limits, SandboxMode};
 
 /// Tokens, as the provider counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Usage {
     /// What was sent, cached tokens included.
     pub input_tokens: u64,
