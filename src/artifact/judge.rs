@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::evidence::{self, Executed, LISTED};
-use super::{Conclusion, Evidence, Judgement, quotes};
+use super::{Conclusion, Evidence, Judgement, quotes, redacted};
 use crate::context::{Class, Context};
 use crate::git::Repository;
 use crate::ids::Oid;
@@ -22,6 +22,9 @@ use crate::text;
 
 /// The longest answer that is looked at, in bytes. Real ones have a few thousand.
 const ANSWER_BYTES: usize = 512 * 1024;
+
+/// The most findings or failures: each is looked up in the repository. More than a few dozen are noise to a person.
+const LOOKED_UP: usize = 100;
 
 /// The longest headline, in characters: a line of a terminal beside the run's name.
 const HEADLINE: usize = 120;
@@ -61,7 +64,9 @@ pub fn judge(
         reasons => Conclusion::Inconclusive { reasons },
     };
     let headline = headline.split_whitespace().collect::<Vec<_>>().join(" ");
-    let headline = text::clipped(&text::one_line(&headline), HEADLINE).into_owned();
+    // The headline and the questions are shown outside the artifact, which is cleaned when it is written.
+    let headline = text::clipped(&text::one_line(&redacted(&headline)), HEADLINE).into_owned();
+    let questions = questions.iter().map(|question| redacted(question).into_owned()).collect();
     let mut evidence = case.evidence;
     for list in [
         &mut evidence.files_read,
@@ -163,6 +168,7 @@ impl Case<'_> {
 
     fn architect(&mut self, mut answer: ArchitectAnswer) -> Judged {
         self.require("summary", &answer.summary);
+        self.require_few("findings", &mut answer.findings);
         for (i, finding) in answer.findings.iter().enumerate() {
             self.require(&format!("findings[{i}].title"), &finding.title);
             self.require(&format!("findings[{i}].harm"), &finding.harm);
@@ -194,6 +200,7 @@ impl Case<'_> {
 
     fn tester(&mut self, mut answer: TesterAnswer) -> Judged {
         self.require("summary", &answer.summary);
+        self.require_few("failures", &mut answer.failures);
         for (i, failure) in answer.failures.iter().enumerate() {
             self.require(&format!("failures[{i}].test"), &failure.test);
             self.require(&format!("failures[{i}].quote"), &failure.quote);
@@ -234,6 +241,14 @@ impl Case<'_> {
     fn require(&mut self, field: &str, text: &str) {
         if text.trim().is_empty() {
             self.problems.push(format!("`{field}` is empty"));
+        }
+    }
+
+    /// Notes that a list is too long, and shortens it so that the rest can be checked.
+    fn require_few<T>(&mut self, field: &str, list: &mut Vec<T>) {
+        if list.len() > LOOKED_UP {
+            self.problems.push(format!("`{field}` has {} entries: name the {LOOKED_UP} worst at most", list.len()));
+            list.truncate(LOOKED_UP);
         }
     }
 

@@ -69,6 +69,8 @@ impl Answer {
                 match (check.findings.len(), high) {
                     (0, _) => "no findings".to_owned(),
                     (all, 0) => plural(all, "finding"),
+                    (1, _) => "1 finding, high".to_owned(),
+                    (all, high) if all == high => format!("{all} findings, all high"),
                     (all, high) => format!("{}, {high} of them high", plural(all, "finding")),
                 }
             }
@@ -104,7 +106,7 @@ impl Answer {
                     .rev()
                     .find(|done| {
                         done.exit_code.is_some_and(|exit| exit != 0)
-                            && report.ran.iter().any(|run| run.command.trim() == done.command.trim())
+                            && report.ran.iter().any(|run| same_words(&run.command, &done.command))
                     })
                     .filter(|_| report.verdict == TesterVerdict::Fail);
                 match failed {
@@ -125,7 +127,7 @@ pub(super) fn page(envelope: &Envelope, judgement: &Judgement) -> Result<String>
     match &answer {
         Answer::Planner(plan) => page.plan(plan),
         Answer::Architect(check) => page.check(check),
-        Answer::Tester(report) => page.report(report),
+        Answer::Tester(report) => page.report(report, &judgement.evidence),
     }
     page.evidence(&judgement.evidence);
     page.origin(envelope);
@@ -173,7 +175,12 @@ impl Page {
                 let reasons: Vec<String> = reasons.iter().map(|reason| inline(reason)).collect();
                 self.line("- **Verdict: inconclusive.** This is not a pass: what is below rests on too little.");
                 self.line(format!("- **Why:** {}", reasons.join("; ")));
-                self.line(format!("- **Next:** try again: `git orchestrator retry {}`", envelope.run.short()));
+                let next = if has_text(&judgement.evidence) {
+                    format!("try again: `git orchestrator retry {}`", envelope.run.short())
+                } else {
+                    format!("nothing here could be read; look yourself: `git show {}`", envelope.commit.short())
+                };
+                self.line(format!("- **Next:** {next}"));
                 self.heading("What the role said");
                 self.line(format!("It said \"{verdict}\", which does not stand: {}", inline(answer.summary())));
             }
@@ -241,7 +248,7 @@ impl Page {
         }
     }
 
-    fn report(&mut self, report: &TesterAnswer) {
+    fn report(&mut self, report: &TesterAnswer, evidence: &Evidence) {
         if !report.failures.is_empty() {
             self.heading("Failures");
         }
@@ -256,7 +263,13 @@ impl Page {
             self.heading("Tests");
         }
         for run in &report.ran {
-            self.line(format!("- {} {}: {}", code(&run.command), exit(run.exit_code), inline(&run.showed)));
+            let recorded = evidence.commands.iter().any(|done| same_words(&done.command, &run.command));
+            let (command, showed) = (code(&run.command), inline(&run.showed));
+            if recorded {
+                self.line(format!("- {command} {}: {showed}", exit(run.exit_code)));
+            } else {
+                self.line(format!("- {command} **is not in the record of the run.** Claimed: {showed}"));
+            }
         }
         if !report.gaps.is_empty() {
             self.heading("Not covered");
@@ -330,6 +343,16 @@ impl Page {
         )
         .ok();
     }
+}
+
+/// Whether there was anything for a model to read.
+fn has_text(evidence: &Evidence) -> bool {
+    !(evidence.files_read.is_empty() && evidence.files_not_read.is_empty())
+}
+
+/// Whether two command lines are the same but for blanks and quotes.
+fn same_words(one: &str, other: &str) -> bool {
+    one.trim() == other.trim() || shlex::split(one).is_some_and(|words| Some(words) == shlex::split(other))
 }
 
 fn exit(code: Option<i32>) -> String {

@@ -26,12 +26,12 @@ const SHAPES: &[(&str, &str)] = &[
 static COMPILED: LazyLock<Vec<(&str, Regex)>> =
     LazyLock::new(|| SHAPES.iter().filter_map(|(name, shape)| Some((*name, Regex::new(shape).ok()?))).collect());
 
-/// `text` with every secret replaced by `[redacted: kind]`.
+/// `text` with every secret replaced by `(redacted: kind)`.
 pub fn redacted(text: &str) -> Cow<'_, str> {
     let mut out = Cow::Borrowed(text);
     for (name, shape) in COMPILED.iter() {
         if shape.is_match(&out) {
-            let replacement = format!("[redacted: {name}]");
+            let replacement = format!("(redacted: {name})");
             out = Cow::Owned(shape.replace_all(&out, regex::NoExpand(&replacement)).into_owned());
         }
     }
@@ -69,7 +69,7 @@ mod tests {
         ];
         for secret in secrets {
             let text = redacted(&format!("before {secret} after")).into_owned();
-            assert!(text.starts_with("before [redacted: "), "{text}");
+            assert!(text.starts_with("before (redacted: "), "{text}");
             assert!(!text.contains("MIIE") && !text.contains("hunter2"), "{text}");
         }
     }

@@ -82,8 +82,21 @@ const READING_COMMANDS: &[&str] =
     &["git diff", "git log", "git show", "git status", "rg", "ls", "cat", "head", "tail", "wc"];
 
 /// What a tester may execute beside that: the test commands of the common build tools.
-const TEST_COMMANDS: &[&str] =
-    &["cargo test", "npm test", "pnpm test", "yarn test", "pytest", "python -m pytest", "go test", "make test"];
+const TEST_COMMANDS: &[&str] = &[
+    "cargo test",
+    "cargo nextest run",
+    "npm test",
+    "pnpm test",
+    "yarn test",
+    "pytest",
+    "python -m pytest",
+    "python3 -m pytest",
+    "python3 -m unittest",
+    "go test",
+    "dotnet test",
+    "mvn test",
+    "make test",
+];
 
 impl Role {
     /// The role of this name.
