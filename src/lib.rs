@@ -20,6 +20,7 @@ pub mod git;
 pub mod triggers;
 pub mod role;
 pub mod store;
+pub mod install;
 pub mod context;
 pub mod artifact;
 pub mod worker;

@@ -8,6 +8,7 @@ pub mod diff;
 pub mod history;
 pub mod workspace;
 mod neutral;
+mod program;
 mod tree;
 
 use std::env;
@@ -341,7 +342,8 @@ fn plain(path: &Path) -> PathBuf {
     path.components().collect()
 }
 
-fn shown(path: &Path) -> String {
+/// A path as one line of text.
+pub(crate) fn shown(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     text::bytes_line(path.as_os_str().as_bytes())
 }

@@ -1,0 +1,128 @@
+//! The git program, for what libgit2 must not do: checking files out (it would run what a repository configures) and
+//! reading configuration as git itself reads it.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Repository, neutral};
+use crate::error::{Context as _, Error, Result};
+use crate::process;
+use crate::runtime::Environment;
+use crate::text;
+
+/// How long one git command may take. Checking out a very large tree on a slow disk takes minutes.
+const GIT_DEADLINE: Duration = Duration::from_secs(15 * 60);
+
+impl Repository {
+    /// The path in the setting `key`, as git itself reads it in `environment`: all files, conditional includes and
+    /// variables, `~` expanded. `None` if it is not set.
+    pub fn path_setting(&self, key: &str, environment: &Environment) -> Result<Option<PathBuf>> {
+        let program = find(environment)?;
+        let mut environment = environment.clone();
+        environment.insert("GIT_DIR".into(), self.git_directory().into());
+        let arguments = ["config", "--type=path", "-z", "--get", key].map(OsStr::new);
+        let (code, output) = execute(&program, &arguments, self.place(), environment, None, &[0, 1])?;
+        let value = output.strip_suffix(b"\0").unwrap_or(&output).to_vec();
+        Ok((code == 0).then(|| PathBuf::from(OsString::from_vec(value))))
+    }
+}
+
+/// The git program, with an environment in which it executes nothing but itself.
+pub(super) struct Git {
+    program: PathBuf,
+    environment: Environment,
+}
+
+impl Git {
+    pub(super) fn new(environment: &Environment) -> Result<Self> {
+        let program = find(environment)?;
+        // No variable of git's own, whoever set it: the caller's list keeps some for agents that go online.
+        let mut environment = environment.clone();
+        environment.retain(|name, _| {
+            !name.as_bytes().starts_with(b"GIT") || name.as_bytes().starts_with(b"GIT_ORCHESTRATOR_")
+        });
+        environment.insert("LC_ALL".into(), "C".into());
+        environment.insert("GIT_LITERAL_PATHSPECS".into(), "1".into());
+        Ok(Self { program, environment })
+    }
+
+    /// The names of all settings that are in force for this git directory.
+    pub(super) fn configured_keys(&self, git_directory: &Path) -> Result<BTreeSet<Vec<u8>>> {
+        let arguments = ["config", "--list", "--name-only", "-z"].map(OsStr::new);
+        let keys = self.run(git_directory, None, &BTreeSet::new(), &arguments)?;
+        Ok(keys.split(|byte| *byte == 0).filter(|key| !key.is_empty()).map(<[u8]>::to_vec).collect())
+    }
+
+    pub(super) fn run(
+        &self,
+        git_directory: &Path,
+        worktree: Option<&Path>,
+        keys: &BTreeSet<Vec<u8>>,
+        arguments: &[&OsStr],
+    ) -> Result<Vec<u8>> {
+        self.run_with(git_directory, worktree, keys, arguments, None, &[0])
+    }
+
+    /// Runs git on this directory and worktree, whatever stands in them, and returns what it printed.
+    pub(super) fn run_with(
+        &self,
+        git_directory: &Path,
+        worktree: Option<&Path>,
+        keys: &BTreeSet<Vec<u8>>,
+        arguments: &[&OsStr],
+        input: Option<Vec<u8>>,
+        good: &[i32],
+    ) -> Result<Vec<u8>> {
+        let mut environment = self.environment.clone();
+        environment.extend(neutral::variables(keys));
+        environment.insert("GIT_DIR".into(), git_directory.into());
+        if let Some(worktree) = worktree {
+            environment.insert("GIT_WORK_TREE".into(), worktree.into());
+        }
+        let directory = worktree.unwrap_or(git_directory);
+        execute(&self.program, arguments, directory, environment, input, good).map(|(_, output)| output)
+    }
+}
+
+fn find(environment: &Environment) -> Result<PathBuf> {
+    process::find_program("git", environment)
+        .ok_or_else(|| Error::failed("there is no `git` on PATH").hint("install git, or add its directory to PATH"))
+}
+
+/// Runs git to its end; one of the `good` exit codes and what it printed.
+fn execute(
+    program: &Path,
+    arguments: &[&OsStr],
+    directory: &Path,
+    environment: Environment,
+    input: Option<Vec<u8>>,
+    good: &[i32],
+) -> Result<(i32, Vec<u8>)> {
+    let name = arguments.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let failed = || format!("cannot run `git {name}`");
+    let expression = duct::cmd(program, arguments)
+        .dir(directory)
+        .full_env(environment)
+        .stdout_capture()
+        .stderr_capture()
+        .unchecked();
+    let expression = match input {
+        Some(bytes) => expression.stdin_bytes(bytes),
+        None => expression.stdin_null(),
+    };
+    let handle = expression.start().context(failed)?;
+    if handle.wait_timeout(GIT_DEADLINE).context(failed)?.is_none() {
+        handle.kill().context(failed)?;
+        return Err(Error::timed_out(format!("`git {name}` took longer than {}", text::duration(GIT_DEADLINE))));
+    }
+    let output = handle.into_output().context(failed)?;
+    if let Some(code) = output.status.code().filter(|code| good.contains(code)) {
+        return Ok((code, output.stdout));
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = text::one_line(text::prefix_bytes(said.trim(), 1000));
+    Err(Error::failed(format!("`git {name}` failed ({}): {said}", output.status)))
+}
