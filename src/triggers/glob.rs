@@ -108,6 +108,13 @@ pub(super) fn check(pattern: &str, subject: Subject) -> Result<(), Flaw> {
     if body.chars().any(char::is_control) {
         return flaw("holds a control character", "match it with `?`".to_owned());
     }
+    if body.starts_with(['“', '”', '„', '‘', '’', '«']) {
+        return flaw("typographic quotes are part of the pattern", "use straight quotes: \"src/**\"".to_owned());
+    }
+    if subject != Subject::Person && body.contains(", ") && !body.contains('{') {
+        let entries: Vec<String> = pattern.split(", ").map(|entry| format!("\"{entry}\"")).collect();
+        return flaw("one pattern with a comma in it", format!("write a list: [{}]", entries.join(", ")));
+    }
     if subject == Subject::Path {
         if let Some(rest) = body.strip_prefix("./").or_else(|| body.strip_prefix('/')) {
             let help = format!("paths begin at the top of the repository: write `{sign}{rest}`");

@@ -396,7 +396,7 @@ fn row_report(row: &Trigger, event: &Event, paths: &mut Paths<'_>) -> Result<Row
 fn on(row: &Trigger, event: &Event) -> ConditionReport {
     let expected = row.on.iter().map(|source| match source {
         Source::Hook(hook) => hook.to_string(),
-        Source::Run { trigger, state } => format!("run of `{trigger}` {state}"),
+        Source::Run { trigger, state } => format!("`{trigger}` {state}"),
     });
     let verdict = if row.on.contains(&Source::Hook(event.hook)) {
         Verdict::Holds

@@ -1,6 +1,7 @@
 //! Which rows an event matches; that the short way and the full report say the same.
 
 use std::cell::Cell;
+use std::fmt::Write as _;
 
 use orchestrator::clock::Timestamp;
 use orchestrator::error::Error;
@@ -14,7 +15,7 @@ use crate::{SAMPLE, load};
 
 /// A commit on `main` by Ada.
 pub(crate) fn event(hook: Hook) -> Event {
-    let head: Oid = "a".repeat(40).parse().unwrap();
+    let head: Oid = "a".repeat(40).parse().expect("an object id");
     let change = Change { base: None, head: head.clone() };
     let refs = vec![RefChange { name: "refs/heads/main".to_owned(), old: None, new: Some(head) }];
     let detail = Detail::Commit;
@@ -40,7 +41,7 @@ pub(crate) fn paths(names: &[&str]) -> Paths<'static> {
 
 /// The names of rows that start now and of rows that follow.
 fn matched(table: &Table, event: &Event, changed: &[&str]) -> (Vec<String>, Vec<String>) {
-    let found = matching::rows(table, event, &mut paths(changed)).unwrap();
+    let found = matching::rows(table, event, &mut paths(changed)).expect("known paths");
     (
         found.now.iter().map(|row| row.name.clone()).collect(),
         found.after.iter().map(|follower| follower.row.name.clone()).collect(),
@@ -208,7 +209,7 @@ fn the_report_names_what_was_asked_and_what_there_was() {
             "name": "on",
             "verdict": "not-evaluated",
             "expected": [
-              "run of `plan` succeeded"
+              "`plan` succeeded"
             ],
             "actual": "post-commit"
           }
@@ -286,7 +287,8 @@ fn tables() -> impl Strategy<Value = String> {
         "[post-commit, FOLLOW]",
     ]);
     let pattern = || prop::sample::select(vec!["**", "src/**", "!**/*.md", "docs", "*", "!src/a", "{src,docs}/**"]);
-    let list = move || prop::collection::vec(pattern(), 1..4).prop_map(|list| serde_json::to_string(&list).unwrap());
+    let list =
+        move || prop::collection::vec(pattern(), 1..4).prop_map(|list| serde_json::to_string(&list).expect("JSON"));
     let row = (
         on,
         prop::option::of(list()),
@@ -313,7 +315,8 @@ fn tables() -> impl Strategy<Value = String> {
             .flatten()
             .collect();
             let on = on.replace("FOLLOW", &follow).replace("[post-commit, post-merge, post-merge]", "post-merge");
-            text.push_str(&format!("- {{name: r{at}, on: {on}, role: tester, when: {{{}}}}}\n", when.join(", ")));
+            let when = when.join(", ");
+            writeln!(text, "- {{name: r{at}, on: {on}, role: tester, when: {{{when}}}}}").expect("memory");
         }
         text
     })

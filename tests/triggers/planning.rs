@@ -12,11 +12,13 @@ use crate::matching::{event, paths};
 use crate::{SAMPLE, VOCABULARY, load};
 
 fn plan(text: &str, hook: Hook, changed: &[&str]) -> Option<Plan> {
-    Plan::of(&load(text), event(hook), &VOCABULARY, &mut paths(changed)).unwrap()
+    Plan::of(&load(text), event(hook), &VOCABULARY, &mut paths(changed)).expect("known paths")
 }
 
 /// Row, whether it is admitted, and what it waits for.
-fn outline(plan: &Plan) -> Vec<(&str, bool, Vec<(String, State)>)> {
+type Outline<'p> = (&'p str, bool, Vec<(String, State)>);
+
+fn outline(plan: &Plan) -> Vec<Outline<'_>> {
     plan.rows
         .iter()
         .map(|row| {

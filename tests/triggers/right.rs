@@ -50,6 +50,15 @@ fn the_starter_says_what_the_contracts_say() {
     assert_eq!(load(&gate).triggers.len(), 4, "the row that is commented out is right too");
 }
 
+#[test]
+fn the_schema_names_the_roles() {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA_JSON).unwrap();
+    assert_eq!(schema["$defs"]["role"]["enum"], serde_json::json!(orchestrator::role::NAMES));
+    let listed = schema["$defs"]["policy"]["properties"]["roles"]["properties"].as_object().unwrap();
+    assert!(orchestrator::role::NAMES.iter().all(|role| listed.contains_key(*role)));
+    assert_eq!(listed.len(), orchestrator::role::NAMES.len());
+}
+
 /// Whether the published schema takes the file.
 fn fits_schema(text: &str) -> bool {
     let options = serde_yaml::options! { strict_booleans: true };

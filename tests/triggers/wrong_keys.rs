@@ -219,6 +219,129 @@ fn a_glob_that_yaml_reads_otherwise() {
 }
 
 #[test]
+fn slips_of_people_who_write_no_yaml_every_day() {
+    let when = |line: &str| {
+        refused_row(&format!("  - name: a\n    on: post-commit\n    role: tester\n    when:\n      {line}\n"))
+    };
+    assert_snapshot!(when("paths: src/**, docs/**"), @r###"
+    error: `src/**, docs/**` is not a pattern for `paths`
+     --> triggers.yaml:7:14
+      |
+    7 |       paths: src/**, docs/**
+      |              ^^^^^^^^^^^^^^^ one pattern with a comma in it
+      |
+    help: write a list: ["src/**", "docs/**"]
+    "###);
+    assert_snapshot!(when("paths: “src/**”"), @r###"
+    error: `“src/**”` is not a pattern for `paths`
+     --> triggers.yaml:7:14
+      |
+    7 |       paths: “src/**”
+      |              ^^^^^^^^ typographic quotes are part of the pattern
+      |
+    help: use straight quotes: "src/**"
+    "###);
+    assert_snapshot!(when("paths: *"), @r###"
+    error: `*` is a YAML alias, not text
+     --> triggers.yaml:7:14
+      |
+    7 |       paths: *
+      |              ^ begins with `*`
+      |
+    help: put the pattern in quotes: "*"
+    "###);
+    assert_snapshot!(when("paths: - src"), @r###"
+    error: a list cannot begin here
+     --> triggers.yaml:7:14
+      |
+    7 |       paths: - src
+      |              ^ behind a colon
+      |
+    help: begin it on the next line, one `- ` for each entry, or write `["a", "b"]`
+    "###);
+    assert_snapshot!(when("paths: \"a\" \"b\""), @r###"
+    error: something stands behind the closing quote
+     --> triggers.yaml:7:18
+      |
+    7 |       paths: "a" "b"
+      |                  ^ not part of the text
+      |
+    help: remove it; inside single quotes write `''` for `'`; put several texts in brackets: ["a", "b"]
+    "###);
+    assert_snapshot!(when("message: \"\\d+\""), @r###"
+    error: a `\` that YAML does not know
+     --> triggers.yaml:7:16
+      |
+    7 |       message: "\d+"
+      |                ^ in this text
+      |
+    help: put it in single quotes, where `\` means itself: '\d+'
+    "###);
+    assert_snapshot!(when("message: ^(feat|task): .*"), @r###"
+    error: this `:` cannot stand here
+     --> triggers.yaml:7:28
+      |
+    7 |       message: ^(feat|task): .*
+      |                            ^ a key where none is expected
+      |
+    help: keys of one mapping begin in the same column, each with `: ` behind it; quote a value that holds `: `
+    "###);
+    assert_snapshot!(when("message: [wip]"), @r###"
+    error: `message` has to be one expression
+     --> triggers.yaml:7:16
+      |
+    7 |       message: [wip]
+      |                ^ this is a list
+      |
+    help: join the alternatives with `|`: "^(feat|task)"
+    "###);
+    assert_snapshot!(refused_row("  - name: a\n    on:post-commit\n    role: tester\n"), @r###"
+    error: this line has no `: `
+     --> triggers.yaml:4:5
+      |
+    4 |     on:post-commit
+      |     ^ neither a key nor a value
+      |
+    help: write `key: value`, with a space behind the colon
+    "###);
+    assert_snapshot!(refused_row("  - name: a\n  on: post-commit\n"), @r###"
+    error: this line does not belong to the row above it
+     --> triggers.yaml:4:3
+      |
+    4 |   on: post-commit
+      |   ^ begins in another column
+      |
+    help: indent it as deep as the first key of the row, which stands behind the `- `
+    "###);
+    assert_snapshot!(refused_row("  - name: a\n    on: post-commit\n    role: tester\n    when:\n    paths: [src]\n"), @r###"
+    error: `when` has to be a mapping
+     --> triggers.yaml:6:9
+      |
+    6 |     when:
+      |         ^ no value
+      |
+    help: the keys of `when` are `paths`, `branches`, `refs`, `message` and `author`
+
+    error: a row has no key `paths`
+     --> triggers.yaml:7:5
+      |
+    7 |     paths: [src]
+      |     ^^^^^ unknown key
+      |
+    help: it belongs below `when`, indented or in braces: `when: { paths: … }`
+    "###);
+    assert_snapshot!(refused_row(&"  - { name: a, on: post-commit, role: tester }\n".repeat(201)), @r###"
+    error: 201 rows are more than the 200 a table may have
+       --> triggers.yaml:203:5
+        |
+    203 |   - { name: a, on: post-commit, role: tester }
+        |     ^ one too many
+        |
+    help: one row can listen to several hooks and name several patterns
+    "###);
+}
+
+#[test]
 fn a_bad_expression() {
     assert_snapshot!(refused_row("  - { name: test, on: post-commit, role: tester, when: { message: \"^(feat|task\" } }\n"), @r###"
     error: `^(feat|task` is not a regular expression

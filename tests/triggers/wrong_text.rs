@@ -309,7 +309,7 @@ fn not_yaml() {
     4 |      on: post-commit
       |        ^ a key where none is expected
       |
-    help: check that keys of one mapping begin in the same column; quote a value that holds `: `
+    help: keys of one mapping begin in the same column, each with `: ` behind it; quote a value that holds `: `
     "###);
     assert_snapshot!(refused_row("  - name: \"test\n    on: post-commit\n"), @r###"
     error: this `"` is not closed

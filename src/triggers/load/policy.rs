@@ -57,7 +57,10 @@ fn role(reader: &mut Reader<'_>, node: &Node, name: &str, contract: RolePolicy) 
         );
         return contract;
     }
-    let Some(fields) = reader.fields(node, &format!("`roles.{name}`"), ROLE_KEYS) else { return contract };
+    let Some(fields) = reader.fields_beside(node, &format!("`roles.{name}`"), ROLE_KEYS, &[("limits", LIMIT_KEYS)])
+    else {
+        return contract;
+    };
     let modes = [SandboxMode::ReadOnly, SandboxMode::WorkspaceWrite].map(|mode| (mode.as_str(), mode));
     let sandbox = fields.get("sandbox").and_then(|node| reader.choice(node, "`sandbox`", "sandbox", &modes));
     let network = fields.get("network").and_then(|node| reader.boolean(node, "`network`"));

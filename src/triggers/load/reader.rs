@@ -3,6 +3,7 @@
 //! Owns the sentences for wrong types, unknown keys and keys that stand twice. It knows no key by itself. A problem
 //! never ends the reading: the caller gets `None` and goes on, so that a person sees all of them at once.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::tree::{Key, Node, Value};
@@ -61,8 +62,9 @@ impl<'a> Reader<'a> {
             return None;
         };
         let mut entries: Vec<(&Key, &Node)> = Vec::with_capacity(map.len());
+        let mut seen: BTreeMap<&str, &Key> = BTreeMap::new();
         for (key, value) in map {
-            if let Some((first, _)) = entries.iter().find(|(seen, _)| seen.name == key.name) {
+            if let Some(first) = seen.insert(&key.name, key) {
                 self.problems.push(
                     Diagnostic::new(key.span.clone(), format!("`{}` stands twice", key.name), "again here")
                         .also(first.span.clone(), "first here")
@@ -78,12 +80,23 @@ impl<'a> Reader<'a> {
 
     /// The entries of a mapping that may hold these keys and no others.
     pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, keys: &[&str]) -> Option<Fields<'n>> {
+        self.fields_beside(node, what, keys, &[])
+    }
+
+    /// [`Self::fields`], where people also put keys that belong below one of these: each with the keys it has.
+    pub(super) fn fields_beside<'n>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+        keys: &[&str],
+        below: &[(&str, &[&str])],
+    ) -> Option<Fields<'n>> {
         let mut fields = self.entries(node, what, &format!("the keys of {what} are {}", list(keys)))?;
         let all = fields.entries.len();
         fields.entries.retain(|(key, _)| {
             let known = keys.contains(&key.name.as_str());
             if !known {
-                self.problems.push(unknown(key, what, keys));
+                self.problems.push(unknown(key, what, keys, below));
             }
             known
         });
@@ -234,8 +247,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn unknown(key: &Key, what: &str, keys: &[&str]) -> Diagnostic {
+fn unknown(key: &Key, what: &str, keys: &[&str], below: &[(&str, &[&str])]) -> Diagnostic {
     let problem = Diagnostic::new(key.span.clone(), format!("{what} has no key `{}`", key.name), "unknown key");
+    if let Some((home, _)) = below.iter().find(|(_, keys)| keys.contains(&key.name.as_str())) {
+        return problem
+            .help(format!("it belongs below `{home}`, indented or in braces: `{home}: {{ {}: … }}`", key.name));
+    }
     match text::nearest(&key.name, keys.iter().copied()) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None => problem.help(format!("the keys of {what} are {}", list(keys))),

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::policy::limits;
+use super::policy::{LIMIT_KEYS, limits};
 use super::reader::{Fields, Reader, Word, one_of, unknown_word};
 use super::tree::{Node, Value};
 use super::values::{self, Complaint};
@@ -26,6 +26,9 @@ pub(super) const GATES: &[&str] = &["review"];
 /// What `coalesce` can be.
 pub(super) const COALESCE: &[(&str, Coalesce)] =
     &[("branch", Coalesce::Branch), ("commit", Coalesce::Commit), ("none", Coalesce::None)];
+
+/// The most rows a table may have: far beyond what people write, and little enough to compare each with each.
+const MAX_ROWS: usize = 200;
 
 const ROWS_HELP: &str = "a row is `- name: …`, with `on`, `role` and what else it needs below";
 
@@ -50,6 +53,12 @@ pub(super) fn rows(
             .problem(Diagnostic::new(node.span.clone(), "`triggers` has to be a list of rows", wrong).help(ROWS_HELP));
         return Vec::new();
     };
+    if let Some(item) = items.get(MAX_ROWS) {
+        let message = format!("{} rows are more than the {MAX_ROWS} a table may have", items.len());
+        let problem = Diagnostic::new(item.span.clone(), message, "one too many");
+        reader.problem(problem.help("one row can listen to several hooks and name several patterns"));
+        return Vec::new();
+    }
     let names: Vec<&str> = items.iter().filter_map(name_of).collect();
     let mut placed: Vec<Placed> = Vec::with_capacity(items.len());
     for item in items {
@@ -78,7 +87,7 @@ fn row(
     line_of: impl Fn(usize) -> usize,
 ) -> Option<Placed> {
     let called = name_of(node).map_or_else(|| "this row".to_owned(), |name| format!("row `{name}`"));
-    let fields = reader.fields(node, "a row", KEYS)?;
+    let fields = reader.fields_beside(node, "a row", KEYS, &[("when", WHEN_KEYS), ("limits", LIMIT_KEYS)])?;
     let name = reader.required(&fields, "name", &called, "give it a name, such as `name: test`");
     let name = name.and_then(|node| {
         let text = reader.text(node, "`name`")?;

@@ -253,15 +253,56 @@ fn syntax(text: &str, at: Range<usize>, message: &str) -> Diagnostic {
         Some(c) if c.is_control() && c != '\n' && c != '\r' => {
             Diagnostic::new(at, "a control character", "not text").help("remove it")
         }
-        _ if message.contains("mapping values are not allowed") => {
-            Diagnostic::new(at, "this `:` cannot stand here", "a key where none is expected")
-                .help("check that keys of one mapping begin in the same column; quote a value that holds `: `")
-        }
-        _ => Diagnostic::new(at, format!("this is not YAML: {message}"), "the parser stopped here").help(
-            "look at the indentation, and for a quote or a bracket that is not closed, at this line and above it",
-        ),
+        Some('*' | '&') if message.contains("anchor or alias") => alias(text, at.start),
+        _ => match SLIPS.iter().find(|(said, ..)| message.contains(said)) {
+            Some((_, problem, label, help)) => Diagnostic::new(at, *problem, *label).help(*help),
+            None => Diagnostic::new(at, format!("this is not YAML: {message}"), "the parser stopped here").help(
+                "look at the indentation, and for a quote or a bracket that is not closed, at this line and above it",
+            ),
+        },
     }
 }
+
+/// Common slips: what the parser's sentence contains, and what is told instead (sentence, mark, what to do). A parser
+/// that words it otherwise some day is quoted as it is.
+const SLIPS: &[(&str, &str, &str, &str)] = &[
+    (
+        "mapping values are not allowed",
+        "this `:` cannot stand here",
+        "a key where none is expected",
+        "keys of one mapping begin in the same column, each with `: ` behind it; quote a value that holds `: `",
+    ),
+    (
+        "simple key expected",
+        "this line has no `: `",
+        "neither a key nor a value",
+        "write `key: value`, with a space behind the colon",
+    ),
+    (
+        "did not find expected '-'",
+        "this line does not belong to the row above it",
+        "begins in another column",
+        "indent it as deep as the first key of the row, which stands behind the `- `",
+    ),
+    (
+        "block sequence entries are not allowed",
+        "a list cannot begin here",
+        "behind a colon",
+        "begin it on the next line, one `- ` for each entry, or write `[\"a\", \"b\"]`",
+    ),
+    (
+        "trailing content",
+        "something stands behind the closing quote",
+        "not part of the text",
+        "remove it; inside single quotes write `''` for `'`; put several texts in brackets: [\"a\", \"b\"]",
+    ),
+    (
+        "unknown escape",
+        "a `\\` that YAML does not know",
+        "in this text",
+        "put it in single quotes, where `\\` means itself: '\\d+'",
+    ),
+];
 
 /// A tag (`!name`), which is what an unquoted pattern that takes out looks like to YAML. The parser points behind it.
 fn tag(text: &str, near: Range<usize>) -> Diagnostic {
