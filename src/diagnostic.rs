@@ -163,7 +163,7 @@ impl Source<'_> {
 
 /// A sentence that may quote the file: on one line, harmless, not endless.
 fn words(text: &str) -> String {
-    text::one_line(&text::clipped(text, 400))
+    text::one_line(&text::clipped(text, 300))
 }
 
 #[cfg(test)]

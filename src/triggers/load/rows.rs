@@ -371,7 +371,8 @@ fn cycle(reader: &mut Reader<'_>, rows: &[Placed]) {
             }
             let mut problem = Diagnostic::new((*first).clone(), message, "this closes the circle")
                 .help("start one of them by a hook instead, such as `on: post-commit`");
-            for (_, span) in others {
+            // The sentence names the whole way; more marks than these would fill screens.
+            for (_, span) in others.iter().take(8) {
                 problem = problem.also((*span).clone(), "which follows");
             }
             reader.problem(problem);
