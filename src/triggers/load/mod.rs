@@ -1,6 +1,6 @@
 //! From the bytes of a table to a [`Table`], or to an error that points into the file.
 //!
-//! The way is: bytes to text, text to a tree with places ([`tree`]), tree to rows and policy ([`rows`], [`policy`]). What
+//! The way is: bytes to text, text to a tree with places (`tree`), tree to rows and policy (`rows`, `policy`). What
 //! keeps the text from being read at all is reported alone; what is wrong with its meaning is collected and reported
 //! together. Nothing here reads a file, knows a role by itself, or can panic on any bytes.
 
