@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::facts::{Added, Facts};
+use super::facts::{Added, Changed, Facts};
 use super::history::History;
 use super::planner::plural;
 use super::{MARK, Step, word};
@@ -64,8 +64,9 @@ pub(super) fn next(facts: &Facts, history: &History) -> Step {
 
 /// The files to open: those whose diff the prompt does not hold, or not whole, come first.
 fn to_open(facts: &Facts) -> Vec<&str> {
-    let files = facts.changed.iter().filter(|file| !file.deleted && word(&file.path).is_some());
-    let (missing, held): (Vec<_>, Vec<_>) = files.partition(|file| file.cut || !facts.in_diff.contains(&file.path));
+    let readable = |file: &&Changed| !file.deleted && !file.unreadable && word(&file.path).is_some();
+    let (missing, held): (Vec<_>, Vec<_>) =
+        facts.changed.iter().filter(readable).partition(|file| file.is_missing(facts));
     let missing = missing.into_iter().take(OPENED - 1);
     missing.chain(held.into_iter().take(1)).map(|file| file.path.as_str()).collect()
 }

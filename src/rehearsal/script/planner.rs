@@ -22,10 +22,8 @@ pub(super) fn next(facts: &Facts, history: &History) -> Step {
     let Some(path) = document(facts) else {
         return Step::Answer(answer(facts, None, history));
     };
-    let others = facts.changed.iter().filter(|file| {
-        let missing = file.cut || !facts.in_diff.contains(&file.path);
-        missing && !file.deleted && file.path != path && is_document(&file.path)
-    });
+    let others = facts.changed.iter();
+    let others = others.filter(|file| file.is_missing(facts) && file.path != path && is_document(&file.path));
     let others = others.filter_map(|file| word(&file.path)).take(OPENED - 1);
     for path in std::iter::once(path).chain(others) {
         let read = format!("cat {path}");
