@@ -1,7 +1,7 @@
 //! The hook's hot path: what git did → the rows it matches → one durable file → a worker.
 //!
-//! Nothing here waits for a lock, opens the database, starts git or reads the working tree beyond the table. Whatever
-//! goes wrong, an observing hook says so in one line and git goes on.
+//! Nothing here waits for a lock, opens the database, starts git or reads the working tree beyond the table; only a push
+//! that a gate stands before asks the ledger. Whatever goes wrong, an observing hook says so in one line and git goes on.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -10,17 +10,21 @@ use std::path::Path;
 
 use crate::clock::Timestamp;
 use crate::error::{Context as _, Result};
-use crate::event::{Hook, observe};
+use crate::event::{Event, Hook};
 use crate::files;
+use crate::gate::{self, Subject};
 use crate::git::Repository;
+use crate::observe;
 use crate::policy::admission::Admission;
 use crate::process;
 use crate::role;
 use crate::runtime::registry;
 use crate::store::layout::Layout;
+use crate::store::ledger::Ledger;
 use crate::store::spool;
+use crate::triggers::matching::{self, Paths};
 use crate::triggers::plan::{Plan, PlannedRow, Starts};
-use crate::triggers::{Vocabulary, load};
+use crate::triggers::{Table, Vocabulary, load};
 use crate::worker::lock;
 
 /// The table's file name, at the top of the worktree.
@@ -36,6 +40,8 @@ pub enum Outcome {
     Nothing,
     /// Something was queued: the line to say.
     Said(String),
+    /// A gate is closed: the lines to say.
+    Refused(Vec<String>),
 }
 
 /// The words a table may use.
@@ -69,16 +75,69 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
         return Ok(Outcome::Nothing);
     };
     let change = event.change.clone();
-    let mut paths = || match &change {
+    let mut paths = Paths::new(|| match &change {
         Some(change) => repository.changed_paths(change),
         None => Ok(Vec::new()),
+    });
+    let refusal = pass_gates(&table, &event, &mut paths, &repository, &layout)?;
+    let plan = Plan::of(&table, event, &vocabulary, &mut paths)?;
+    let said = match plan {
+        Some(plan) => {
+            layout.create()?;
+            spool::write(&layout, &plan)?;
+            // From here on nothing is lost: if the worker cannot be started, the next hook or command does it.
+            lock::ensure_running(&layout, own_program)?;
+            Some(line(&plan))
+        }
+        None => None,
     };
-    let Some(plan) = Plan::of(&table, event, &vocabulary, &mut paths)? else { return Ok(Outcome::Nothing) };
-    layout.create()?;
-    spool::write(&layout, &plan)?;
-    // From here on nothing is lost: if the worker cannot be started, the next hook or command does it.
-    lock::ensure_running(&layout, own_program)?;
-    Ok(Outcome::Said(line(&plan)))
+    Ok(match (refusal, said) {
+        (Some(lines), _) => Outcome::Refused(lines),
+        (None, Some(line)) => Outcome::Said(line),
+        (None, None) => Outcome::Nothing,
+    })
+}
+
+/// The most objections that are told; the rest is a number.
+const OBJECTIONS_MAX: usize = 6;
+
+/// Asks every gate about every ref that is pushed. The lines to say, if one is closed.
+fn pass_gates(
+    table: &Table,
+    event: &Event,
+    paths: &mut Paths<'_>,
+    repository: &Repository,
+    layout: &Layout,
+) -> Result<Option<Vec<String>>> {
+    let mut told = Vec::new();
+    for reference in &event.refs {
+        // Each ref by itself: a push of two branches has to satisfy the gates of both.
+        let single = Event { refs: vec![reference.clone()], ..event.clone() };
+        let gates = matching::gates(table, &single, paths)?;
+        let Some(new) = reference.new.as_ref().filter(|_| !gates.is_empty()) else { continue };
+        let Some(commit) = repository.commit_of(new) else { continue };
+        let tree = repository.commit(&commit)?.tree;
+        let subject = Subject { reference: reference.name.clone(), commit, tree };
+        let mut ledger = Ledger::open(&layout.ledger())?;
+        spool::drain(layout, &mut ledger)?;
+        for gate in gates {
+            let objections = gate::objections(&ledger, &gate, &subject)?;
+            if !objections.is_empty() {
+                told.push(format!(
+                    "git-orchestrator: gate `{}` holds {} back from {}",
+                    gate.name,
+                    subject.commit.short(),
+                    crate::text::one_line(&subject.reference)
+                ));
+                let more = objections.len().saturating_sub(OBJECTIONS_MAX);
+                told.extend(objections.into_iter().take(OBJECTIONS_MAX).map(|line| format!("  - {line}")));
+                if more > 0 {
+                    told.push(format!("  - and {more} more"));
+                }
+            }
+        }
+    }
+    Ok((!told.is_empty()).then_some(told))
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

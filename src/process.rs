@@ -18,7 +18,9 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::error::{Context as _, Error, Result};
-use crate::runtime::Environment;
+
+/// What a child is started with, by name. Made once, at the program's border, by [`clean_environment`].
+pub type Environment = BTreeMap<OsString, OsString>;
 
 /// Set in everything we start: a hook that sees it does nothing, so that a run cannot start a run.
 pub const RUN_MARKER: &str = "GIT_ORCHESTRATOR_RUN";

@@ -411,6 +411,7 @@ fn the_inbox_lists_what_waits() {
         started_at: None,
         finished_at: None,
         usage: Usage::default(),
+        rehearsal: false,
         artifacts: Vec::new(),
     };
     let mut done = run(0xdead_beef, 2, "planner", State::Succeeded, &judgement.headline);

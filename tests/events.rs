@@ -14,9 +14,10 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use orchestrator::clock::Timestamp;
-use orchestrator::event::{Detail, Event, Hook, observe};
+use orchestrator::event::{Detail, Event, Hook};
 use orchestrator::git::Repository;
 use orchestrator::ids::Oid;
+use orchestrator::observe;
 
 use crate::repo::{Fixture, git, try_git, write, write_program};
 

@@ -1,6 +1,7 @@
 //! `hook NAME …`: what the shims call.
 //!
-//! Nothing on standard output, at most one line on standard error, exit code 0 whatever is wrong inside.
+//! Nothing on standard output, at most one line on standard error, exit code 0 whatever is wrong inside; but a closed
+//! gate refuses, and says why.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -8,7 +9,8 @@ use std::process::ExitCode;
 
 use super::world;
 use crate::dispatch::{self, Outcome};
-use crate::error::Error;
+use crate::error::{Error, Kind};
+use crate::event::Hook;
 
 /// Dispatch one call of a git hook (called by the installed hooks)
 #[derive(Debug, clap::Args)]
@@ -41,9 +43,34 @@ pub fn main(call: &[OsString]) -> ExitCode {
     match outcome {
         Ok(Outcome::Nothing) => {}
         Ok(Outcome::Said(line)) => say(&line),
+        Ok(Outcome::Refused(lines)) => {
+            // Said whatever `GIT_ORCHESTRATOR_QUIET` holds: a push that fails without a word helps nobody.
+            for line in lines {
+                writeln!(io::stderr(), "{line}").ok();
+            }
+            return ExitCode::from(Kind::Refused.exit_code());
+        }
+        Err(error) if hook == Hook::PrePush && has_gate() => {
+            writeln!(io::stderr(), "{}", complaint(&error)).ok();
+            writeln!(io::stderr(), "git-orchestrator: a gate that cannot be asked is closed").ok();
+            return ExitCode::from(Kind::Refused.exit_code());
+        }
         Err(error) => say(&complaint(&error)),
     }
     ExitCode::SUCCESS
+}
+
+/// Whether the table here speaks of a gate, as far as can be told without reading it as YAML: it may be what is broken.
+fn has_gate() -> bool {
+    let table = world::repository_here().ok().and_then(|repository| {
+        let top = repository.worktree()?.to_owned();
+        world::table_bytes(&top).ok().flatten()
+    });
+    let speaks_of_gate = |line: &str| {
+        let line = line.split('#').next().unwrap_or_default();
+        line.contains("gate:") || line.contains("\"gate\"")
+    };
+    table.is_some_and(|bytes| String::from_utf8_lossy(&bytes).lines().any(speaks_of_gate))
 }
 
 /// The error on one line, with what to type.

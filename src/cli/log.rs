@@ -90,7 +90,8 @@ fn one(ui: &mut Ui, world: &mut World, mut run: Run, args: &Args) -> Result<Exit
         // The state first: what happened before the run ended is then in what is read next.
         run = world.reload(run.id)?;
         let transitions = world.ledger.history(Some(run.id), args.limit)?;
-        let mut transitions = transitions.iter().filter(|line| line.seq > seen).peekable();
+        let shown = seen;
+        let mut transitions = transitions.iter().filter(|line| line.seq > shown).peekable();
         for recorded in tail.read() {
             while let Some(line) = transitions.next_if(|line| line.at <= recorded.at) {
                 history(ui, world, line, args.json)?;

@@ -15,6 +15,7 @@ pub mod show;
 pub mod status;
 pub mod ui;
 pub mod validate;
+pub mod verdict;
 pub mod wait;
 pub mod worker;
 pub mod world;
@@ -59,6 +60,8 @@ enum Command {
     Run(run::Args),
     Cancel(queue::CancelArgs),
     Retry(queue::RetryArgs),
+    Approve(verdict::ApproveArgs),
+    Reject(verdict::RejectArgs),
     Pause(queue::PauseArgs),
     Resume(queue::ResumeArgs),
     Explain(explain::Args),
@@ -135,6 +138,8 @@ fn execute(ui: &mut Ui, command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::execute(ui, &args),
         Command::Cancel(args) => queue::cancel(ui, &args),
         Command::Retry(args) => queue::retry(ui, &args),
+        Command::Approve(args) => verdict::approve(ui, &args),
+        Command::Reject(args) => verdict::reject(ui, &args),
         Command::Pause(args) => queue::pause(ui, &args),
         Command::Resume(args) => queue::resume(ui, &args),
         Command::Explain(args) => explain::execute(ui, &args),

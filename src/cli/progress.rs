@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::ui::{BOLD, CYAN, DIM, RED, Ui, state_style};
 use crate::clock::Timestamp;
+use crate::error::Result;
 use crate::ids::RunId;
 use crate::run::State;
 use crate::runtime::Activity;
@@ -80,6 +81,7 @@ struct Followed {
 pub struct Progress {
     runs: BTreeMap<RunId, Followed>,
     live: bool,
+    says_ends: bool,
     begun: Instant,
     frame: usize,
 }
@@ -88,13 +90,13 @@ pub struct Progress {
 const FRAMES: [char; 4] = ['-', '\\', '|', '/'];
 
 impl Progress {
-    /// Follows on `ui`'s standard error.
-    pub fn new(ui: &Ui) -> Self {
-        Self { runs: BTreeMap::new(), live: ui.err_is_terminal, begun: Instant::now(), frame: 0 }
+    /// Follows on `ui`'s standard error; `says_ends`: and says on standard output what each run came to.
+    pub fn new(ui: &Ui, says_ends: bool) -> Self {
+        Self { runs: BTreeMap::new(), live: ui.err_is_terminal, says_ends, begun: Instant::now(), frame: 0 }
     }
 
     /// Shows what is new of these runs. `directory` finds a run's directory.
-    pub fn show(&mut self, ui: &mut Ui, runs: &[Run], directory: impl Fn(&Run) -> PathBuf) {
+    pub fn show(&mut self, ui: &mut Ui, runs: &[Run], directory: impl Fn(&Run) -> PathBuf) -> Result<()> {
         let mut current = None;
         for run in runs {
             let followed = self.runs.entry(run.id).or_insert_with(|| Followed {
@@ -121,19 +123,25 @@ impl Progress {
                     ui.note(format!("{head}  {line}"));
                 }
             }
-            if followed.state != Some(run.state) || followed.reason != run.reason {
-                followed.state = Some(run.state);
-                followed.reason.clone_from(&run.reason);
-                let style = state_style(run.state);
-                let is_news = !self.live || !run.state.is_active();
-                if is_news && run.state != State::Queued || !run.reason.is_empty() {
-                    let reason = text::one_line(&super::status::summary(run));
-                    let reason = if run.state.is_active() { String::new() } else { reason };
-                    if self.live {
-                        ui.live("");
-                    }
-                    ui.note(format!("{head}  {style}{}{style:#} {reason}", run.state).trim_end());
+            let changed = followed.state != Some(run.state) || followed.reason != run.reason;
+            followed.state = Some(run.state);
+            followed.reason.clone_from(&run.reason);
+            if changed && ends(run.state) {
+                // The end is data: it goes to standard output, unless the caller prints something else there.
+                if self.live {
+                    ui.live("");
                 }
+                if self.says_ends {
+                    ui.line(result_line(run))?;
+                }
+            } else if changed && (!self.live || !run.reason.is_empty()) {
+                let style = state_style(run.state);
+                let reason = text::one_line(&super::status::summary(run));
+                let reason = if run.state.is_active() { String::new() } else { reason };
+                if self.live {
+                    ui.live("");
+                }
+                ui.note(format!("{head}  {style}{}{style:#} {reason}", run.state).trim_end());
             }
             if run.state.is_active() {
                 current = Some((head, run.state, run.started_at));
@@ -142,6 +150,7 @@ impl Progress {
         if self.live {
             self.line(ui, runs, current);
         }
+        Ok(())
     }
 
     fn line(&mut self, ui: &mut Ui, runs: &[Run], current: Option<(String, State, Option<Timestamp>)>) {
@@ -169,6 +178,11 @@ impl Progress {
             ui.live("");
         }
     }
+}
+
+/// Whether a run in this state does not move on by itself.
+fn ends(state: State) -> bool {
+    state.is_terminal() || matches!(state, State::Held | State::Waiting)
 }
 
 /// An activity in one line for people; `None` for what is of no interest while it goes.
@@ -230,12 +244,8 @@ fn word(status: Status) -> &'static str {
 /// The last word on a run: what it came to and where to read it.
 pub fn result_line(run: &Run) -> String {
     let style = state_style(run.state);
-    let mut line = format!(
-        "{BOLD}{}{BOLD:#} {} {style}{}{style:#}",
-        run.job.row.role,
-        run.job.change.head.short(),
-        run.state
-    );
+    let mut line =
+        format!("{BOLD}{}{BOLD:#} {} {style}{}{style:#}", run.job.row.role, run.job.change.head.short(), run.state);
     let summary = super::status::summary(run);
     if !summary.is_empty() {
         let style = if run.state == State::Failed { RED } else { anstyle::Style::new() };

@@ -11,8 +11,8 @@ use super::world::{World, table_bytes};
 use crate::clock::Timestamp;
 use crate::dispatch::{TABLE, vocabulary};
 use crate::error::{Error, Result};
-use crate::event::observe;
 use crate::ids::RunId;
+use crate::observe;
 use crate::store::Store as _;
 use crate::triggers::load;
 use crate::triggers::plan::Plan;
@@ -63,15 +63,11 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let runs = wait::until_done(ui, &mut world, Some(id), None)?;
+    let runs = wait::until_done(ui, &mut world, Some(id), None, !args.json)?;
     if args.json {
         let home = world.layout.home().to_owned();
         let views: Vec<_> = runs.iter().map(|run| RunView::of(run, &home, &world.run_directory(run))).collect();
         ui.json(&json!({ "schema": 1, "runs": views }))?;
-    } else {
-        for run in &runs {
-            ui.line(super::progress::result_line(run))?;
-        }
     }
     Ok(wait::exit_code(&runs))
 }

@@ -48,10 +48,8 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         Some(pid) => format!("working (pid {pid})"),
         None => "idle".to_owned(),
     };
-    let counted: Vec<_> = State::ALL
-        .into_iter()
-        .filter_map(|state| counts.get(&state).map(|n| format!("{n} {state}")))
-        .collect();
+    let counted: Vec<_> =
+        State::ALL.into_iter().filter_map(|state| counts.get(&state).map(|n| format!("{n} {state}"))).collect();
     let total = if counted.is_empty() { "no runs yet".to_owned() } else { counted.join(" · ") };
     ui.line(format!("{BOLD}worker{BOLD:#} {worker} · {total}"))?;
     if let Some(reason) = &paused {

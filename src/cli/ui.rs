@@ -71,7 +71,8 @@ impl Ui {
 
     /// JSON, indented for people who pipe it nowhere, on one line for programs.
     pub fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
-        let text = if self.out_is_terminal { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+        let text =
+            if self.out_is_terminal { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
         let text = text.map_err(io::Error::other)?;
         self.line(text)
     }

@@ -34,17 +34,13 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         Some(typed) => Some(world.run(typed)?.id),
         None => None,
     };
-    let runs = until_done(ui, &mut world, only, args.timeout)?;
+    let runs = until_done(ui, &mut world, only, args.timeout, !args.json)?;
     if args.json {
         let home = world.layout.home().to_owned();
         let views: Vec<_> = runs.iter().map(|run| RunView::of(run, &home, &world.run_directory(run))).collect();
         ui.json(&json!({ "schema": 1, "runs": views }))?;
     } else if runs.is_empty() {
         ui.line("nothing to wait for")?;
-    } else {
-        for run in &runs {
-            ui.line(progress::result_line(run))?;
-        }
     }
     Ok(exit_code(&runs))
 }
@@ -63,15 +59,17 @@ pub fn exit_code(runs: &[Run]) -> ExitCode {
 /// The states in which a run moves on by itself.
 const MOVING: [State; 5] = [State::Queued, State::Preparing, State::Running, State::Validating, State::Publishing];
 
-/// Follows `only`, or all runs that move, until none does. Returns them in the order they were queued.
+/// Follows `only`, or all runs that move, until none does. Returns them in the order they were queued. `says_ends`: and
+/// prints what each came to.
 pub fn until_done(
     ui: &mut Ui,
     world: &mut World,
     only: Option<RunId>,
     timeout: Option<Duration>,
+    says_ends: bool,
 ) -> Result<Vec<Run>> {
     let begun = Instant::now();
-    let mut progress = Progress::new(ui);
+    let mut progress = Progress::new(ui, says_ends);
     let mut watched: Vec<RunId> = only.into_iter().collect();
     let result = loop {
         spool::drain(&world.layout, &mut world.ledger)?;
@@ -84,7 +82,7 @@ pub fn until_done(
             }
         }
         let runs = watched.iter().map(|id| world.reload(*id)).collect::<Result<Vec<_>>>()?;
-        progress.show(ui, &runs, |run| world.run_directory(run));
+        progress.show(ui, &runs, |run| world.run_directory(run))?;
         if runs.iter().all(|run| !MOVING.contains(&run.state)) {
             break Ok(runs);
         }

@@ -2,9 +2,7 @@
 //!
 //! An event holds what the hook was told and what cannot be found out later (the worktree, who did it). What can be
 //! computed from the object database at any time, such as the list of changed paths, is not stored: an event names
-//! the two ends of the change. This module does no I/O; [`observe`] builds events from what the git module reports.
-
-pub mod observe;
+//! the two ends of the change. This module does no I/O; the `observe` module builds events from what the git module reports.
 
 use std::path::PathBuf;
 

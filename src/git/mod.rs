@@ -6,6 +6,7 @@
 
 pub mod diff;
 pub mod history;
+pub mod person;
 pub mod workspace;
 mod neutral;
 mod program;

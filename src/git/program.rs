@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Repository, neutral};
 use crate::error::{Context as _, Error, Result};
 use crate::process;
-use crate::runtime::Environment;
+use crate::process::Environment;
 use crate::text;
 
 /// How long one git command may take. Checking out a very large tree on a slow disk takes minutes.

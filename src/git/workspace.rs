@@ -20,7 +20,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::files;
 use crate::ids::Oid;
 use crate::process;
-use crate::runtime::Environment;
+use crate::process::Environment;
 use crate::text;
 
 /// How often files that an untracked `.gitignore` hides are looked for, each time below the last.

@@ -19,7 +19,7 @@ use crate::event::Hook;
 use crate::files;
 use crate::git::{Repository, shown, workspace};
 use crate::ids::Digest;
-use crate::runtime::Environment;
+use crate::process::Environment;
 use crate::store::layout::{DIRECTORY, Layout};
 
 /// The table that `install` writes where there is none.

@@ -13,7 +13,6 @@ pub mod codex_app_server;
 pub mod registry;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
@@ -23,6 +22,7 @@ use serde_json::Value;
 pub use self::activity::Activity;
 pub use self::failure::{Class, Failure};
 use crate::policy::{Gatekeeper, Limits, SandboxMode};
+pub use crate::process::Environment;
 
 /// Tokens, as the provider counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,10 +78,6 @@ pub struct Capabilities {
     /// What confines its commands, in a few words.
     pub sandbox: String,
 }
-
-/// The process environment that a runtime is started with: already without git's variables and with the marker that
-/// stops recursion. Read once, at the program's border.
-pub type Environment = BTreeMap<OsString, OsString>;
 
 /// What confines one run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, Transaction
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Claim, Filter, HistoryLine, Job, Run, Step, Store, StoreError, Transition};
+use super::{Claim, Filter, HistoryLine, Job, Run, Step, Store, StoreError, Transition, Verdict};
 use crate::clock::Timestamp;
 use crate::event::{Event, Hook};
 use crate::ids::{Digest, Oid, RunId};
@@ -278,8 +278,13 @@ fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Timestamp) -> Re
             format!("took up {} in place of {}", job.change.head.short(), waiting.job.change.head.short())
         };
         tx.execute(
-            r#"UPDATE runs SET job = ?2, "commit" = ?3 WHERE id = ?1"#,
-            params![waiting.id.to_string(), to_json("job", &job)?, job.change.head.as_str()],
+            r#"UPDATE runs SET job = ?2, "commit" = ?3, tree = ?4 WHERE id = ?1"#,
+            params![
+                waiting.id.to_string(),
+                to_json("job", &job)?,
+                job.change.head.as_str(),
+                job.tree.as_ref().map(Oid::as_str)
+            ],
         )
         .doing(doing)?;
         link(tx, &waiting.id.to_string(), &job.event)?;
@@ -290,8 +295,8 @@ fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Timestamp) -> Re
     let id = RunId::new();
     let admission = job.row.admission.clone();
     tx.execute(
-        r#"INSERT INTO runs (id, trigger, coalesce_key, "commit", job, created_at, state)
-           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"#,
+        r#"INSERT INTO runs (id, trigger, coalesce_key, "commit", job, created_at, state, tree, role)
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"#,
         params![
             id.to_string(),
             trigger,
@@ -300,6 +305,8 @@ fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Timestamp) -> Re
             to_json("job", &job)?,
             signed(now.millis()),
             State::Queued.as_str(),
+            job.tree.as_ref().map(Oid::as_str),
+            job.row.role,
         ],
     )
     .doing(doing)?;
@@ -499,6 +506,47 @@ impl Store for Ledger {
         }
         let limit = filter.limit.map_or(-1, |limit| signed(limit as u64));
         self.select(&format!("WHERE {} ORDER BY seq DESC LIMIT ?1", conditions.join(" AND ")), &[&limit, &commit])
+    }
+
+    fn newest_of_tree(&self, tree: &Oid, role: &str) -> Result<Option<Run>> {
+        let newest =
+            self.select("WHERE tree = ?1 AND role = ?2 ORDER BY seq DESC LIMIT 1", &[&tree.as_str(), &role])?;
+        Ok(newest.into_iter().next())
+    }
+
+    fn record_verdict(&mut self, verdict: &Verdict) -> Result<()> {
+        self.connection
+            .execute(
+                r#"INSERT INTO verdicts (tree, "commit", approved, who, why, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"#,
+                params![
+                    verdict.tree.as_str(),
+                    verdict.commit.as_str(),
+                    verdict.approved,
+                    verdict.who,
+                    verdict.why,
+                    signed(verdict.at.millis())
+                ],
+            )
+            .doing("cannot record a verdict")?;
+        Ok(())
+    }
+
+    fn verdict(&self, tree: &Oid) -> Result<Option<Verdict>> {
+        let doing = "cannot read verdicts";
+        let row = self
+            .connection
+            .query_row(
+                r#"SELECT "commit", approved, who, why, at FROM verdicts WHERE tree = ?1 ORDER BY seq DESC LIMIT 1"#,
+                [tree.as_str()],
+                |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get::<_, i64>(4)?)),
+            )
+            .optional()
+            .doing(doing)?;
+        row.map(|(commit, approved, who, why, at)| {
+            let commit = from_json_string("a verdict", &commit)?;
+            Ok(Verdict { tree: tree.clone(), commit, approved, who, why, at: time_of(at) })
+        })
+        .transpose()
     }
 
     fn counts(&self) -> Result<BTreeMap<State, u64>> {

@@ -186,6 +186,23 @@ impl Transition {
     }
 }
 
+/// What a person decided about a tree, for a gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The tree: another commit of the same tree has the same verdict.
+    pub tree: Oid,
+    /// The commit the person looked at.
+    pub commit: Oid,
+    /// Approved or rejected.
+    pub approved: bool,
+    /// Who.
+    pub who: String,
+    /// Why, if they said.
+    pub why: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A finished step of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -257,6 +274,15 @@ pub trait Store {
 
     /// Runs, newest first.
     fn runs(&self, filter: &Filter) -> Result<Vec<Run>, StoreError>;
+
+    /// The newest run of this role for exactly this tree.
+    fn newest_of_tree(&self, tree: &Oid, role: &str) -> Result<Option<Run>, StoreError>;
+
+    /// Records what a person decided about a tree.
+    fn record_verdict(&mut self, verdict: &Verdict) -> Result<(), StoreError>;
+
+    /// The newest verdict about this tree.
+    fn verdict(&self, tree: &Oid) -> Result<Option<Verdict>, StoreError>;
 
     /// How many runs stand in each state.
     fn counts(&self) -> Result<BTreeMap<State, u64>, StoreError>;

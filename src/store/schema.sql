@@ -13,6 +13,8 @@ CREATE TABLE runs (
     trigger       TEXT NOT NULL,
     coalesce_key  TEXT,
     "commit"      TEXT NOT NULL,
+    tree          TEXT,
+    role          TEXT NOT NULL,
     job           TEXT NOT NULL,
     created_at    INTEGER NOT NULL,
     state         TEXT NOT NULL,
@@ -32,6 +34,7 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_state ON runs (state, seq);
 CREATE INDEX runs_by_coalescing ON runs (coalesce_key, state);
 CREATE INDEX runs_by_commit ON runs ("commit", trigger);
+CREATE INDEX runs_by_tree ON runs (tree, role);
 CREATE INDEX runs_by_start ON runs (started_at);
 
 -- The events that became one run.
@@ -62,6 +65,18 @@ CREATE TABLE steps (
     note    TEXT NOT NULL
 ) STRICT;
 CREATE INDEX steps_by_run ON steps (run, seq);
+
+-- What persons decided about a tree; the newest row of a tree counts.
+CREATE TABLE verdicts (
+    seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+    tree     TEXT NOT NULL,
+    "commit" TEXT NOT NULL,
+    approved INTEGER NOT NULL,
+    who      TEXT NOT NULL,
+    why      TEXT NOT NULL,
+    at       INTEGER NOT NULL
+) STRICT;
+CREATE INDEX verdicts_by_tree ON verdicts (tree, seq);
 
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,

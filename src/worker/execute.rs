@@ -142,7 +142,7 @@ impl Worker {
         let job = &run.job;
         let policy = job.policy();
         let role = Role::find(&job.row.role)?;
-        let runtime = registry::find(&job.row.runtime, &self.own_program, &self.environment)?;
+        let runtime = registry::find(&job.row.runtime, &self.own_program)?;
         let workspace = workspace::prepare(&self.repository, role.name, &job.change.head, &self.environment)?;
         let sandbox = SandboxProfile {
             mode: policy.sandbox,

@@ -9,9 +9,9 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::{Actor, Change, Detail, Event, Hook, RefChange, Rewritten, SCHEMA};
 use crate::clock::Timestamp;
 use crate::error::{Context as _, Error, Result};
+use crate::event::{Actor, Change, Detail, Event, Hook, RefChange, Rewritten, SCHEMA};
 use crate::files;
 use crate::git::{Head, Repository};
 use crate::ids::Oid;

@@ -1,0 +1,119 @@
+//! `explain HOOK|EVENT`: which rows match, and why the others do not.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::ui::{BOLD, DIM, GREEN, RED, Ui, YELLOW};
+use super::world::{World, table_bytes};
+use crate::clock::Timestamp;
+use crate::dispatch::{TABLE, vocabulary};
+use crate::error::{Error, Result};
+use crate::event::{Event, Hook};
+use crate::observe;
+use crate::store::Store as _;
+use crate::text;
+use crate::triggers::load;
+use crate::triggers::matching::{self, Outcome, Paths, RowReport, Verdict};
+
+/// Show which rows of triggers.yaml match, and why the others do not
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A hook (`post-commit`, as if it fired for the commit) or a recorded event (the first digits of its key)
+    what: String,
+    /// The commit, for a hook
+    #[arg(long, default_value = "HEAD", value_name = "REV")]
+    commit: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Explains.
+pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
+    let world = World::here()?;
+    let event = event(&world, args)?;
+    let directory = world.repository.worktree().map_or_else(|| world.layout.home().to_owned(), ToOwned::to_owned);
+    let bytes = table_bytes(&directory)?.ok_or_else(|| {
+        Error::not_found(format!("there is no {TABLE} in {}", directory.display()))
+            .hint("`git orchestrator install` writes one to begin with")
+    })?;
+    let table = load::table(&bytes, TABLE, &vocabulary())?;
+    let change = event.change.clone();
+    let mut paths = Paths::new(|| match &change {
+        Some(change) => world.repository.changed_paths(change),
+        None => Ok(Vec::new()),
+    });
+    let rows = matching::report(&table, &event, &mut paths)?;
+    if args.json {
+        ui.json(&json!({ "schema": 1, "event": event, "rows": rows }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let about = match event.commit() {
+        Some(commit) => format!("{} {}", commit.short(), text::one_line(event.subject())),
+        None => "no commit".to_owned(),
+    };
+    let branch = event.branch.as_deref().map_or_else(String::new, |branch| format!(" on {}", text::one_line(branch)));
+    ui.line(format!("{BOLD}{}{BOLD:#}{branch} · {about}", event.hook))?;
+    for row in &rows {
+        self::row(ui, row)?;
+    }
+    if rows.iter().all(|row| row.outcome == Outcome::NoMatch) {
+        ui.line(format!(
+            "{YELLOW}nothing starts{YELLOW:#}: change a condition in {TABLE}, or `git orchestrator run ROLE`"
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(ui: &mut Ui, row: &RowReport) -> Result<()> {
+    let what = match &row.role {
+        Some(role) => format!("starts {role}"),
+        None => format!("needs {}", row.requires.join(", ")),
+    };
+    let (style, word) = match row.outcome {
+        Outcome::Matches => (GREEN, "matches"),
+        Outcome::Follows => (GREEN, "follows"),
+        Outcome::NoMatch => (DIM, "no match"),
+    };
+    ui.line(format!(
+        "\n{style}{word:<8}{style:#} {BOLD}{}{BOLD:#} {DIM}{TABLE}:{}{DIM:#} · {what}",
+        row.name, row.line
+    ))?;
+    for condition in &row.conditions {
+        let (style, mark) = match condition.verdict {
+            Verdict::Holds => (GREEN, "yes"),
+            Verdict::Fails => (RED, "no"),
+            Verdict::NotEvaluated => (DIM, "?"),
+        };
+        ui.line(format!("  {style}{mark:<3}{style:#} {:<8} {}", condition.name, condition.expected.join(", ")))?;
+        if condition.verdict != Verdict::Holds && !condition.actual.is_empty() {
+            ui.line(format!("               {DIM}is: {}{DIM:#}", condition.actual))?;
+        }
+    }
+    Ok(())
+}
+
+/// The event a person names: a hook as if it fired now, or a recorded one.
+fn event(world: &World, args: &Args) -> Result<Event> {
+    if let Some(hook) = Hook::parse(&args.what) {
+        let commit = world.repository.resolve(&args.commit)?;
+        let manual = observe::manual(&world.repository, &commit, "explain", Timestamp::now())?;
+        return Ok(Event { hook, ..manual });
+    }
+    let known = || Hook::INSTALLED.map(Hook::as_str);
+    let found = world.ledger.find_events(&args.what.to_lowercase(), 2)?;
+    match <[Event; 1]>::try_from(found) {
+        Ok([event]) => Ok(event),
+        Err(found) if found.is_empty() => {
+            let error = Error::not_found(format!("there is no hook or event `{}`", text::one_line(&args.what)))
+                .hint(format!("the hooks are {}", known().join(", ")));
+            Err(match text::nearest(&args.what, known()) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error,
+            })
+        }
+        Err(_) => Err(Error::usage(format!("`{}` names more than one event", text::one_line(&args.what)))
+            .hint("type more digits of its key")),
+    }
+}

@@ -1,0 +1,64 @@
+//! `install` and `uninstall`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::ui::{BOLD, DIM, GREEN, Ui};
+use super::world;
+use crate::error::Result;
+use crate::install::{self, Action, Done, Report};
+use crate::{process, text};
+
+/// Set up this repository: hooks, triggers.yaml, .orchestrator
+#[derive(Debug, clap::Args)]
+pub struct InstallArgs {}
+
+/// Take the hooks out again and give back what was there
+#[derive(Debug, clap::Args)]
+pub struct UninstallArgs {
+    /// Remove artifacts, records and the ledger too
+    #[arg(long)]
+    purge: bool,
+}
+
+/// Installs.
+pub fn install(ui: &mut Ui, _args: &InstallArgs) -> Result<ExitCode> {
+    let repository = world::repository_here()?;
+    let report =
+        install::install(&repository, &world::own_program()?, install::STARTER_TABLE, &process::clean_environment())?;
+    print(ui, &report, &repository.home())?;
+    ui.line(format!(
+        "{GREEN}installed{GREEN:#}. Look through triggers.yaml: it says what starts an agent, and what that may do."
+    ))?;
+    ui.line(format!("{DIM}next: commit something, then `git orchestrator status`{DIM:#}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Uninstalls.
+pub fn uninstall(ui: &mut Ui, args: &UninstallArgs) -> Result<ExitCode> {
+    let repository = world::repository_here()?;
+    let report = install::uninstall(&repository, args.purge, &process::clean_environment())?;
+    print(ui, &report, &repository.home())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(ui: &mut Ui, report: &Report, home: &Path) -> Result<()> {
+    for Action { done, path, note } in &report.actions {
+        let style = if *done == Done::Kept { DIM } else { BOLD };
+        let path = path.strip_prefix(home).unwrap_or(path).to_string_lossy();
+        let note = note.as_deref().map_or_else(String::new, |note| format!("  {DIM}{}{DIM:#}", text::one_line(note)));
+        ui.line(format!("  {style}{:<8}{style:#} {}{note}", word(*done), text::one_line(&path)))?;
+    }
+    Ok(())
+}
+
+fn word(done: Done) -> &'static str {
+    match done {
+        Done::Created => "created",
+        Done::Kept => "kept",
+        Done::Chained => "chained",
+        Done::Updated => "updated",
+        Done::Removed => "removed",
+        Done::Restored => "restored",
+    }
+}

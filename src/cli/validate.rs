@@ -1,0 +1,89 @@
+//! `validate [FILE]`: check a table as the hooks read it.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::ui::{DIM, GREEN, Ui, YELLOW};
+use super::world::{self, table_bytes};
+use crate::diagnostic::Colour;
+use crate::dispatch::{TABLE, TABLE_BYTES_MAX, vocabulary};
+use crate::error::{Error, Result};
+use crate::files;
+use crate::triggers::load;
+use crate::triggers::{RowAction, Table};
+
+/// Check triggers.yaml
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The file; by default that of this worktree
+    file: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks it.
+pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
+    let (name, bytes) = if let Some(file) = &args.file {
+        (file.display().to_string(), files::read(file, TABLE_BYTES_MAX)?)
+    } else {
+        let repository = world::repository_here()?;
+        let top = match repository.worktree() {
+            Some(top) => top.to_owned(),
+            None => repository.home(),
+        };
+        // Shown as a person would type it from here.
+        let here = env::current_dir().ok().and_then(|here| top.strip_prefix(here).map(|rest| rest.join(TABLE)).ok());
+        let name = here.unwrap_or_else(|| top.join(TABLE)).display().to_string();
+        (name, table_bytes(&top)?)
+    };
+    let bytes = bytes.ok_or_else(|| {
+        Error::not_found(format!("there is no {}", crate::text::one_line(&name)))
+            .hint("`git orchestrator install` writes one to begin with")
+    })?;
+    match load::check(&bytes, &name, &vocabulary()) {
+        Ok(table) => {
+            let held = held_roles(&table);
+            if args.json {
+                ui.json(&json!({ "schema": 1, "valid": true, "rows": table.triggers.len(), "held": held }))?;
+            } else {
+                let rows = if table.triggers.len() == 1 { "row" } else { "rows" };
+                ui.line(format!("{GREEN}valid{GREEN:#}: {} {rows} in {name}", table.triggers.len()))?;
+                for role in held {
+                    ui.line(format!(
+                        "{YELLOW}note{YELLOW:#}: `policy.roles` does not list `{role}`: its rows are held until a person \
+                         releases them"
+                    ))?;
+                }
+                ui.line(format!("{DIM}next: git orchestrator explain post-commit{DIM:#}"))?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(problems) => {
+            if args.json {
+                let error = problems.render(Colour::Plain);
+                ui.json(&json!({ "schema": 1, "valid": false, "problems": problems.count(), "text": error }))?;
+                return Ok(ExitCode::from(2));
+            }
+            // The stream strips the colours where they are not wanted.
+            Err(problems.into_error(Colour::Ansi))
+        }
+    }
+}
+
+/// Roles that rows start and the policy does not list.
+fn held_roles(table: &Table) -> Vec<String> {
+    let mut held = Vec::new();
+    for row in &table.triggers {
+        if let (RowAction::Role(role), Some(roles)) = (&row.action, &table.policy.roles)
+            && !roles.contains_key(role)
+            && !held.contains(role)
+        {
+            held.push(role.clone());
+        }
+    }
+    held
+}

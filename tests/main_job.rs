@@ -1,0 +1,229 @@
+//! The main job from end to end: the built binary, real git, the real Codex CLI in its sandbox, and a scripted server
+//! where the model would be.
+
+mod support;
+
+use std::io::Read as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use orchestrator::rehearsal::{Reply, Scripted, Sequence, Server};
+use serde_json::Value;
+
+use support::{PROGRAM, Scene, TESTER_ON_COMMIT, codex, text, wait_for};
+
+/// A table for the three roles as the starter has it, with the scripted model's commands.
+const CHAIN: &str = "\
+version: 1
+triggers:
+  - name: plan
+    on: post-commit
+    when: { paths: [\"docs/tasks/**\"] }
+    role: planner
+  - name: design-check
+    on: { run: plan, state: succeeded }
+    role: architect
+  - name: test
+    on: post-commit
+    when: { paths: [\"**\", \"!docs/**\", \"!triggers.yaml\"] }
+    role: tester
+";
+
+#[test]
+fn a_commit_becomes_checked_artifacts_through_the_real_codex() {
+    let Some(codex) = codex() else { return };
+    let server = Server::in_background(Scripted::new()).unwrap();
+    let scene = Scene::new().with_codex(&codex, server.url());
+    // A hook that was there before, and a working tree that is not clean.
+    let old_hook = scene.top.join(".git/hooks/post-commit");
+    std::fs::create_dir_all(old_hook.parent().unwrap()).unwrap();
+    scene.script(&old_hook, "#!/bin/sh\necho ran >> ../old-hook\n");
+    scene.write("triggers.yaml", CHAIN);
+    scene.write("Makefile", "test:\n\t@echo one passed\n");
+    scene.git(&["add", "."]);
+    scene.git(&["commit", "--quiet", "-m", "start"]);
+    scene.write("untracked", "u");
+    scene.ok(&["install"]);
+    let before = scene.git(&["status", "--porcelain"]);
+    assert_eq!(before, "?? untracked\n");
+
+    let (task, said) = scene.commit("docs/tasks/one.md", "# One\n\n- first\n- second\n", "feat: task one");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("planner queued for"), "{said}");
+    assert_eq!(scene.wait(), 0, "{}", scene.ok(&["status"]));
+    let (code, _) = scene.commit("src/a.txt", "needle in the change\n", "feat: a");
+    assert_eq!(scene.wait(), 0, "{}", scene.ok(&["status"]));
+
+    let status = scene.status();
+    let runs = status["runs"].as_array().unwrap();
+    let roles: Vec<_> = runs.iter().map(|run| run["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["tester", "architect", "planner"]);
+    for run in runs {
+        assert_eq!(run["state"], "succeeded", "{run}");
+        assert_eq!(run["runtime"], "codex-exec");
+        assert_eq!(run["rehearsal"], false, "a server of one's own is not a rehearsal");
+        assert!(run["usage"]["input_tokens"].as_u64().unwrap() > 0);
+        let commit = if run["role"] == "tester" { &code } else { &task };
+        let role = run["role"].as_str().unwrap();
+        for (path, extension) in run["artifacts"].as_array().unwrap().iter().zip(["json", "md"]) {
+            assert_eq!(path, &format!(".orchestrator/artifacts/{}/{role}.{extension}", &commit[..12]));
+        }
+        let artifact: Value = serde_json::from_str(&scene.read(run["artifacts"][0].as_str().unwrap())).unwrap();
+        assert_eq!(artifact["envelope"]["commit"], **commit);
+        assert_eq!(artifact["envelope"]["model"], Value::Null, "a model nobody reported is not made up");
+        assert_eq!(artifact["conclusion"]["outcome"], "conclusive");
+    }
+    assert_eq!(runs[1]["caused_by"], runs[2]["id"]);
+
+    // The server was asked with the diff and with a strict schema, and no request named another one.
+    let requests = server.requests();
+    let bodies: Vec<_> = requests.iter().filter(|request| request.path.ends_with("/responses")).collect();
+    assert!(bodies.iter().any(|request| request.body.to_string().contains("+needle in the change")));
+    for request in &bodies {
+        let format = &request.body["text"]["format"];
+        assert_eq!((&format["type"], &format["strict"]), (&Value::from("json_schema"), &Value::from(true)));
+        assert_eq!(format["schema"]["additionalProperties"], false);
+        assert_eq!(request.body["model"], "script-1", "the person's own model applies");
+    }
+    // Handed over: the architect saw the plan.
+    assert!(bodies.iter().any(|request| {
+        let text = request.body.to_string();
+        text.contains("role: architect") && text.contains("acceptance")
+    }));
+
+    // The user's side is as it was, and the old hook ran each time.
+    assert_eq!(scene.git(&["status", "--porcelain"]), before);
+    assert_eq!(scene.git(&["for-each-ref", "--format=%(refname)"]), "refs/heads/main\n");
+    assert_eq!(std::fs::read_to_string(scene.path("old-hook")).unwrap().lines().count(), 2 + 1);
+    assert_eq!(scene.git(&["stash", "list"]), "");
+    wait_for("every process to end", || scene.processes().is_empty().then_some(()));
+}
+
+#[test]
+fn git_returns_through_a_pipe_while_the_worker_still_works() {
+    let Some(codex) = codex() else { return };
+    let server = Server::in_background(Sequence::new([Reply::Silence])).unwrap();
+    let table = TESTER_ON_COMMIT.replace("post-applypatch]", "post-applypatch, pre-push]");
+    let scene = Scene::new().with_codex(&codex, server.url());
+    scene.write("triggers.yaml", &table);
+    scene.ok(&["install"]);
+    scene.git_in(&scene.path(""), &["init", "--quiet", "--bare", "other.git"]);
+    scene.git(&["remote", "add", "origin", "../other.git"]);
+    scene.write("a", "1");
+    scene.git(&["add", "."]);
+
+    // The reader of the pipe comes to the end only when nobody holds the pipe open any more.
+    let through_pipe = |arguments: &[&str]| {
+        let mut child =
+            scene.command("git").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (mut out, mut err) = (String::new(), String::new());
+        child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        assert!(child.wait().unwrap().success(), "{err}");
+        err
+    };
+    assert!(through_pipe(&["commit", "-m", "one"]).contains("tester queued"));
+    let run = wait_for("the model to be asked", || {
+        let run = scene.newest();
+        (run["state"] == "running" && !server.requests().is_empty()).then_some(run)
+    });
+    // The commit is handled already: the push itself queues nothing more, but it has to return as well.
+    through_pipe(&["push", "--quiet", "origin", "main"]);
+    assert_eq!(scene.newest()["state"], "running");
+    assert_eq!(scene.status()["worker"]["running"], true);
+
+    scene.ok(&["cancel", run["id"].as_str().unwrap()]);
+    assert_eq!(scene.wait(), 1);
+    assert_eq!(scene.newest()["state"], "cancelled");
+    wait_for("every process to end", || scene.processes().is_empty().then_some(()));
+}
+
+#[test]
+fn a_worker_that_is_killed_takes_codex_along_and_the_next_command_goes_on() {
+    let Some(codex) = codex() else { return };
+    let silent = Server::in_background(Sequence::new([Reply::Silence])).unwrap();
+    let table = TESTER_ON_COMMIT.replace("attempts: 1", "attempts: 2");
+    let scene = Scene::new().with_codex(&codex, silent.url());
+    scene.write("triggers.yaml", &table);
+    scene.ok(&["install"]);
+    scene.commit("Makefile", "test:\n\t@echo ok\n", "one");
+    wait_for("the model to be asked", || (!silent.requests().is_empty()).then_some(()));
+    let pid = scene.status()["worker"]["pid"].as_i64().unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    wait_for("Codex to die with its worker", || scene.processes().is_empty().then_some(()));
+
+    let server = Server::in_background(Scripted::new()).unwrap();
+    scene.provider(server.url());
+    assert_eq!(scene.wait(), 0, "{}", scene.ok(&["log"]));
+    let run = scene.newest();
+    assert_eq!((&run["state"], &run["attempt"]), (&Value::from("succeeded"), &Value::from(2)));
+    assert_eq!(scene.status()["runs"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_hundred_events_at_once_are_a_hundred_runs_and_one_worker() {
+    let scene =
+        Scene::installed(&TESTER_ON_COMMIT.replace("    role: tester\n", "    role: tester\n    coalesce: none\n"));
+    scene.commit("a", "1", "one");
+    scene.wait();
+    // The same hook for a hundred different commits, all at the same time.
+    let mut children = Vec::new();
+    for n in 0..100 {
+        let commit = scene.git(&["commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", &n.to_string()]);
+        let directory = scene.path(&format!("w{n}"));
+        scene.git(&["worktree", "add", "--quiet", "--detach", directory.to_str().unwrap(), commit.trim()]);
+        children.push((directory, commit));
+    }
+    scene.ok(&["pause"]);
+    let children: Vec<_> = children
+        .into_iter()
+        .map(|(directory, _)| {
+            scene
+                .command(PROGRAM)
+                .current_dir(&directory)
+                .args(["hook", "post-commit"])
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        assert!(text(&output.stderr).contains("tester queued"), "{}", text(&output.stderr));
+    }
+    assert_eq!(scene.status()["counts"]["queued"], 100);
+    scene.ok(&["resume"]);
+    scene.wait();
+    let status: Value = serde_json::from_str(&scene.ok(&["status", "--json", "--limit", "1000"])).unwrap();
+    let runs = status["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 101);
+    // One worker, one run at a time, in the order they were queued.
+    let started: Vec<_> = runs.iter().rev().map(|run| run["started_at"].as_str().unwrap()).collect();
+    assert!(started.is_sorted());
+    for pair in runs.iter().rev().collect::<Vec<_>>().windows(2) {
+        assert!(pair[0]["finished_at"].as_str().unwrap() <= pair[1]["started_at"].as_str().unwrap());
+    }
+}
+
+#[test]
+fn no_commit_is_left_lying_when_the_worker_is_about_to_end() {
+    // No Codex: each run fails within milliseconds, so that workers end all the time while commits come in.
+    let scene =
+        Scene::installed(&TESTER_ON_COMMIT.replace("    role: tester\n", "    role: tester\n    coalesce: commit\n"));
+    for n in 0..40_u64 {
+        scene.commit("a", &n.to_string(), &format!("commit {n}"));
+        if n % 3 == 0 {
+            std::thread::park_timeout(Duration::from_millis(n % 7));
+        }
+    }
+    // Nothing but the hooks may have to start a worker: the ledger is looked at without a command of ours.
+    let ledger = scene.top.join(".orchestrator/state/ledger.db");
+    wait_for("forty failed runs", || {
+        let connection = rusqlite::Connection::open(&ledger).ok()?;
+        let n: i64 =
+            connection.query_row("SELECT count(*) FROM runs WHERE state = 'failed'", [], |row| row.get(0)).ok()?;
+        (n == 40).then_some(())
+    });
+}
