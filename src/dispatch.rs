@@ -44,6 +44,17 @@ pub enum Outcome {
     Refused(Vec<String>),
 }
 
+/// The bytes of the table that holds for this worktree: its own, or the main worktree's where it has none (a table that
+/// is not committed yet, an older commit).
+pub fn table_bytes(repository: &Repository) -> Result<Option<Vec<u8>>> {
+    if let Some(top) = repository.worktree()
+        && let Some(bytes) = files::read(&top.join(TABLE), TABLE_BYTES_MAX)?
+    {
+        return Ok(Some(bytes));
+    }
+    files::read(&repository.home().join(TABLE), TABLE_BYTES_MAX)
+}
+
 /// The words a table may use.
 pub fn vocabulary() -> Vocabulary<'static> {
     Vocabulary { roles: role::NAMES, runtimes: registry::NAMES, contract: role::contract }
@@ -63,8 +74,7 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
     if !layout.exists() {
         return Ok(Outcome::Nothing);
     }
-    let Some(table) = repository.worktree().map(|top| top.join(TABLE)) else { return Ok(Outcome::Nothing) };
-    let Some(bytes) = files::read(&table, TABLE_BYTES_MAX)? else { return Ok(Outcome::Nothing) };
+    let Some(bytes) = table_bytes(&repository)? else { return Ok(Outcome::Nothing) };
     // A table that does not name the hook has no row for it: there is no need to read it as YAML.
     if !contains(&bytes, hook.as_str().as_bytes()) {
         return Ok(Outcome::Nothing);

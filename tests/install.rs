@@ -314,9 +314,9 @@ fn hooks_that_were_there_run_first_with_arguments_and_input() {
     assert_eq!(said(&top, "calls"), own);
     assert_eq!(said(&top, "input").lines().count(), 2);
     assert_eq!(said(&top, "input"), said(&top, "chained-input"));
-    // The recorder's own, and that of its `ls`.
+    // A shell keeps its own script open at 10 or above; what was handed down lies below.
     for descriptor in said(&top, "descriptors").lines() {
-        assert!(["0", "1", "2", "10", "255"].contains(&descriptor), "{descriptor}");
+        assert!(!("3".."9").contains(&descriptor) || descriptor.len() > 1, "{descriptor}");
     }
 }
 

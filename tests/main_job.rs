@@ -65,12 +65,12 @@ fn a_commit_becomes_checked_artifacts_through_the_real_codex() {
         assert!(run["usage"]["input_tokens"].as_u64().unwrap() > 0);
         let commit = if run["role"] == "tester" { &code } else { &task };
         let role = run["role"].as_str().unwrap();
-        for (path, extension) in run["artifacts"].as_array().unwrap().iter().zip(["json", "md"]) {
+        for (path, extension) in run["artifacts"].as_array().unwrap().iter().zip(["md", "json"]) {
             assert_eq!(path, &format!(".orchestrator/artifacts/{}/{role}.{extension}", &commit[..12]));
         }
-        let artifact: Value = serde_json::from_str(&scene.read(run["artifacts"][0].as_str().unwrap())).unwrap();
+        let artifact: Value = serde_json::from_str(&scene.read(run["artifacts"][1].as_str().unwrap())).unwrap();
         assert_eq!(artifact["envelope"]["commit"], **commit);
-        assert_eq!(artifact["envelope"]["model"], Value::Null, "a model nobody reported is not made up");
+        assert_eq!(artifact["envelope"]["model"], "script-1", "the person's own model applies");
         assert_eq!(artifact["conclusion"]["outcome"], "conclusive");
     }
     assert_eq!(runs[1]["caused_by"], runs[2]["id"]);

@@ -33,11 +33,7 @@ pub struct Args {
 pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     let world = World::here()?;
     let event = event(&world, args)?;
-    let directory = world.repository.worktree().map_or_else(|| world.layout.home().to_owned(), ToOwned::to_owned);
-    let bytes = table_bytes(&directory)?.ok_or_else(|| {
-        Error::not_found(format!("there is no {TABLE} in {}", directory.display()))
-            .hint("`git orchestrator install` writes one to begin with")
-    })?;
+    let bytes = table_bytes(&world.repository)?;
     let table = load::table(&bytes, TABLE, &vocabulary())?;
     let change = event.change.clone();
     let mut paths = Paths::new(|| match &change {

@@ -62,10 +62,7 @@ pub fn main(call: &[OsString]) -> ExitCode {
 
 /// Whether the table here speaks of a gate, as far as can be told without reading it as YAML: it may be what is broken.
 fn has_gate() -> bool {
-    let table = world::repository_here().ok().and_then(|repository| {
-        let top = repository.worktree()?.to_owned();
-        world::table_bytes(&top).ok().flatten()
-    });
+    let table = world::repository_here().ok().and_then(|repository| dispatch::table_bytes(&repository).ok().flatten());
     let speaks_of_gate = |line: &str| {
         let line = line.split('#').next().unwrap_or_default();
         line.contains("gate:") || line.contains("\"gate\"")

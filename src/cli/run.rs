@@ -37,11 +37,7 @@ pub struct Args {
 pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     let mut world = World::here()?;
     let commit = world.repository.resolve(&args.commit)?;
-    let directory = world.repository.worktree().map_or_else(|| world.layout.home().to_owned(), ToOwned::to_owned);
-    let bytes = table_bytes(&directory)?.ok_or_else(|| {
-        Error::not_found(format!("there is no {TABLE} in {}", directory.display()))
-            .hint("`git orchestrator install` writes one to begin with")
-    })?;
+    let bytes = table_bytes(&world.repository)?;
     let vocabulary = vocabulary();
     let table = load::table(&bytes, TABLE, &vocabulary)?;
     let event = observe::manual(&world.repository, &commit, &RunId::new().to_string(), Timestamp::now())?;

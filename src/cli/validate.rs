@@ -1,6 +1,5 @@
 //! `validate [FILE]`: check a table as the hooks read it.
 
-use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -27,23 +26,14 @@ pub struct Args {
 
 /// Checks it.
 pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
-    let (name, bytes) = if let Some(file) = &args.file {
-        (file.display().to_string(), files::read(file, TABLE_BYTES_MAX)?)
-    } else {
-        let repository = world::repository_here()?;
-        let top = match repository.worktree() {
-            Some(top) => top.to_owned(),
-            None => repository.home(),
-        };
-        // Shown as a person would type it from here.
-        let here = env::current_dir().ok().and_then(|here| top.strip_prefix(here).map(|rest| rest.join(TABLE)).ok());
-        let name = here.unwrap_or_else(|| top.join(TABLE)).display().to_string();
-        (name, table_bytes(&top)?)
+    let (name, bytes) = match &args.file {
+        Some(file) => {
+            let bytes = files::read(file, TABLE_BYTES_MAX)?
+                .ok_or_else(|| Error::not_found(format!("there is no {}", file.display())))?;
+            (file.display().to_string(), bytes)
+        }
+        None => (TABLE.to_owned(), table_bytes(&world::repository_here()?)?),
     };
-    let bytes = bytes.ok_or_else(|| {
-        Error::not_found(format!("there is no {}", crate::text::one_line(&name)))
-            .hint("`git orchestrator install` writes one to begin with")
-    })?;
     match load::check(&bytes, &name, &vocabulary()) {
         Ok(table) => {
             let held = held_roles(&table);

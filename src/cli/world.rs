@@ -3,6 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::dispatch;
 use crate::error::{Context as _, Error, Result};
 use crate::git::Repository;
 use crate::ids::{Oid, RunId};
@@ -108,9 +109,13 @@ pub fn own_program() -> Result<PathBuf> {
     Ok(program.canonicalize().unwrap_or(program))
 }
 
-/// Reads the table of a worktree, if there is one.
-pub fn table_bytes(directory: &Path) -> Result<Option<Vec<u8>>> {
-    crate::files::read(&directory.join(crate::dispatch::TABLE), crate::dispatch::TABLE_BYTES_MAX)
+/// The table that holds here, as bytes.
+pub fn table_bytes(repository: &Repository) -> Result<Vec<u8>> {
+    dispatch::table_bytes(repository)?.ok_or_else(|| {
+        let place = repository.worktree().map_or_else(|| repository.home(), Path::to_owned);
+        Error::not_found(format!("there is no {} in {}", dispatch::TABLE, place.display()))
+            .hint("`git orchestrator install` writes one to begin with")
+    })
 }
 
 /// A store's refusal, as an error for a person.

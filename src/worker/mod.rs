@@ -111,7 +111,9 @@ pub fn has_work(layout: &Layout) -> Result<bool> {
     let ledger = Ledger::open(&layout.ledger()).context(|| "cannot open the ledger")?;
     let paused = ledger.paused().context(|| "cannot read the queue")?.is_some();
     let due = ledger.next_due().context(|| "cannot read the queue")?;
-    Ok(!paused && due.is_some())
+    // With no worker alive, a run that is under way is one that a dead worker left.
+    let left = ledger.counts().context(|| "cannot read the queue")?.keys().any(|state| state.is_active());
+    Ok(left || !paused && due.is_some())
 }
 
 impl Worker {

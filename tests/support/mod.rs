@@ -17,13 +17,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long a test waits for something that takes a second: the machine may be busy.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The built binary.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_git-orchestrator");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_git-orchestrator");
 
 /// The real Codex CLI, or `None` with a word on how to get it. With CI=true a missing one fails.
-pub fn codex() -> Option<PathBuf> {
+pub(crate) fn codex() -> Option<PathBuf> {
     let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/codex/node_modules/.bin/codex");
     let named = std::env::var_os("GIT_ORCHESTRATOR_TEST_CODEX").map(PathBuf::from);
     let found = named.into_iter().chain([pinned]).find(|path| path.exists());
@@ -38,7 +38,7 @@ pub fn codex() -> Option<PathBuf> {
 }
 
 /// Waits until `condition` gives something, and fails with `what` if it does not in time.
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = condition() {
@@ -51,7 +51,7 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A table with one row that starts the tester on every commit.
-pub const TESTER_ON_COMMIT: &str = "\
+pub(crate) const TESTER_ON_COMMIT: &str = "\
 version: 1
 triggers:
   - name: test
@@ -61,21 +61,21 @@ policy:
   roles:
     tester:
       sandbox: workspace-write
-      commands: [git show, ls, cat]
+      commands: [git show, ls, cat, make test]
       limits: { wall: 60s, idle: 20s, attempts: 1 }
 ";
 
 /// A repository and its surroundings.
-pub struct Scene {
+pub(crate) struct Scene {
     directory: TempDir,
     /// The top of the main worktree.
-    pub top: PathBuf,
+    pub(crate) top: PathBuf,
     environment: Vec<(OsString, OsString)>,
 }
 
 impl Scene {
     /// An empty repository on branch `main`. Codex is not configured, and not found.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("scene-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let base = directory.path().canonicalize().unwrap();
         let top = base.join("repo");
@@ -114,7 +114,7 @@ impl Scene {
     }
 
     /// [`Scene::new`], with this table and `install` done.
-    pub fn installed(table: &str) -> Self {
+    pub(crate) fn installed(table: &str) -> Self {
         let scene = Self::new();
         scene.write("triggers.yaml", table);
         scene.ok(&["install"]);
@@ -122,14 +122,14 @@ impl Scene {
     }
 
     /// Puts the real Codex on PATH, configured by its own config.toml to ask the server at `url`.
-    pub fn with_codex(mut self, codex: &Path, url: &str) -> Self {
+    pub(crate) fn with_codex(mut self, codex: &Path, url: &str) -> Self {
         self.set("GIT_ORCHESTRATOR_CODEX", codex.canonicalize().unwrap());
         self.provider(url);
         self
     }
 
     /// Codex's config.toml: a provider of its own, with as few retries as there can be.
-    pub fn provider(&self, url: &str) {
+    pub(crate) fn provider(&self, url: &str) {
         let config = format!(
             "model = \"script-1\"\nmodel_provider = \"script\"\n\n[model_providers.script]\nname = \"script\"\n\
              base_url = \"{url}\"\nwire_api = \"responses\"\nenv_key = \"SCRIPT_KEY\"\n\
@@ -139,23 +139,23 @@ impl Scene {
     }
 
     /// A directory beside the repository.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().canonicalize().unwrap().join(name)
     }
 
     /// Sets a variable for every later child.
-    pub fn set(&mut self, name: &str, value: impl Into<OsString>) {
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<OsString>) {
         self.unset(name);
         self.environment.push((name.into(), value.into()));
     }
 
     /// Removes a variable.
-    pub fn unset(&mut self, name: &str) {
+    pub(crate) fn unset(&mut self, name: &str) {
         self.environment.retain(|(known, _)| known != name);
     }
 
     /// A command in the repository, with the scene's environment and nothing else.
-    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.top).env_clear().envs(self.environment.iter().cloned());
         command.env("SCRIPT_KEY", "not-a-secret").stdin(std::process::Stdio::null());
@@ -163,24 +163,24 @@ impl Scene {
     }
 
     /// Runs git and returns its standard output.
-    pub fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         self.git_in(&self.top, arguments)
     }
 
     /// [`Scene::git`], in another directory.
-    pub fn git_in(&self, directory: &Path, arguments: &[&str]) -> String {
+    pub(crate) fn git_in(&self, directory: &Path, arguments: &[&str]) -> String {
         let output = self.command("git").current_dir(directory).args(arguments).output().unwrap();
         assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// Runs the program.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(PROGRAM).args(arguments).output().unwrap()
     }
 
     /// Runs the program, which has to succeed, and returns its standard output.
-    pub fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "{arguments:?} ended with {:?}\n{out}{err}", output.status.code());
@@ -188,34 +188,34 @@ impl Scene {
     }
 
     /// `status --json`.
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         serde_json::from_str(&self.ok(&["status", "--json", "--limit", "100"])).unwrap()
     }
 
     /// The newest run of `status --json`.
-    pub fn newest(&self) -> Value {
+    pub(crate) fn newest(&self) -> Value {
         self.status()["runs"][0].clone()
     }
 
     /// Waits for everything and returns the exit code.
-    pub fn wait(&self) -> i32 {
+    pub(crate) fn wait(&self) -> i32 {
         self.run(&["wait", "--timeout", "120s"]).status.code().unwrap()
     }
 
     /// Writes a file of the repository.
-    pub fn write(&self, path: &str, content: &str) {
+    pub(crate) fn write(&self, path: &str, content: &str) {
         let path = self.top.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
 
     /// Reads a file of the repository.
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.top.join(path)).unwrap()
     }
 
     /// Writes a file, commits it, and returns the commit and what git and its hooks said on standard error.
-    pub fn commit(&self, path: &str, content: &str, message: &str) -> (String, String) {
+    pub(crate) fn commit(&self, path: &str, content: &str, message: &str) -> (String, String) {
         self.write(path, content);
         self.git(&["add", path]);
         let output = self.command("git").args(["commit", "--quiet", "-m", message]).output().unwrap();
@@ -224,13 +224,13 @@ impl Scene {
     }
 
     /// Writes an executable script.
-    pub fn script(&self, path: &Path, content: &str) {
+    pub(crate) fn script(&self, path: &Path, content: &str) {
         fs::write(path, content).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// The processes that were started with this scene's CODEX_HOME, by `/proc`: the worker and what it started.
-    pub fn processes(&self) -> Vec<i32> {
+    pub(crate) fn processes(&self) -> Vec<i32> {
         let mark = format!("CODEX_HOME={}", self.path("codex").display());
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
         entries
@@ -256,6 +256,6 @@ impl Drop for Scene {
 }
 
 /// Bytes as text.
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
