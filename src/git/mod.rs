@@ -245,13 +245,9 @@ impl Repository {
         from_git(object.peel_to_commit().ok()?.id()).ok()
     }
 
-    /// The first parent; `None` for a root commit, and for one at the edge of a shallow clone, whose parent is not here.
+    /// The first parent; `None` for a root commit, and for one at the edge of a shallow clone.
     pub fn first_parent(&self, id: &Oid) -> Result<Option<Oid>> {
-        let commit = self.find_commit(id)?;
-        match commit.parent_id(0) {
-            Ok(parent) if !self.is_shallow() || self.inner.find_commit(parent).is_ok() => Ok(Some(from_git(parent)?)),
-            _ => Ok(None),
-        }
+        self.find_commit(id)?.parent_ids().next().map(from_git).transpose()
     }
 
     /// The best common ancestor of `one` and any of `others`, themselves included. `None` where there is none, or where

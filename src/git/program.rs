@@ -45,7 +45,6 @@ impl Git {
             !name.as_bytes().starts_with(b"GIT") || name.as_bytes().starts_with(b"GIT_ORCHESTRATOR_")
         });
         environment.insert("LC_ALL".into(), "C".into());
-        environment.insert("GIT_LITERAL_PATHSPECS".into(), "1".into());
         Ok(Self { program, environment })
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -142,9 +142,11 @@ fn fill(git: &Git, path: &Path, registration: &Path, commit: &Oid) -> Result<()>
         git.run(registration, Some(path), &keys, &arguments)
     };
     run(&["reset", "--hard", "--quiet", commit.as_str(), "--"])?;
-    remove_untracked_repositories(&run(&["ls-files", "-z"])?, path)?;
+    let listed = run(&["ls-files", "-z"])?;
+    let tracked: BTreeSet<&[u8]> = listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).collect();
+    remove_unseen(&tracked, path)?;
     for _ in 0..UNHIDE_ROUNDS {
-        if !remove_untracked_rules(git, path, registration, &keys)? {
+        if !remove_untracked_rules(git, path, registration, &keys, &tracked)? {
             break;
         }
     }
@@ -152,11 +154,11 @@ fn fill(git: &Git, path: &Path, registration: &Path, commit: &Oid) -> Result<()>
     Ok(())
 }
 
-/// Removes `.git` from tracked directories: `git clean` never looks at that name, and a repository planted there would
-/// answer for ours to whoever runs git in it.
-fn remove_untracked_repositories(tracked: &[u8], path: &Path) -> Result<()> {
-    let mut directories = BTreeSet::new();
-    for file in tracked.split(|byte| *byte == 0) {
+/// Removes from tracked directories what `git clean` never looks at: `.git`, since a repository planted there would
+/// answer for ours to whoever runs git in it, and what is neither file, link nor directory.
+fn remove_unseen(tracked: &BTreeSet<&[u8]>, path: &Path) -> Result<()> {
+    let mut directories = BTreeSet::from([b"".as_slice()]);
+    for file in tracked {
         let mut end = file.len();
         while let Some(slash) = file.get(..end).and_then(|head| head.iter().rposition(|byte| *byte == b'/')) {
             end = slash;
@@ -166,44 +168,82 @@ fn remove_untracked_repositories(tracked: &[u8], path: &Path) -> Result<()> {
         }
     }
     for directory in directories {
+        let is_top = directory.is_empty();
+        // No link is followed: the checkout has replaced one that stood in the way of a tracked file.
         let directory = path.join(OsStr::from_bytes(directory));
-        // A link in the way was replaced by the checkout: what is tracked below it is a directory now.
-        remove_tree(&directory.join(".git"))?;
+        let failed = || format!("cannot list {}", shown(&directory));
+        for entry in fs::read_dir(&directory).context(failed)? {
+            let entry = entry.context(failed)?;
+            let kind = entry.file_type().context(failed)?;
+            let ordinary = kind.is_file() || kind.is_dir() || kind.is_symlink();
+            if !ordinary || (!is_top && entry.file_name().eq_ignore_ascii_case(".git")) {
+                remove_tree(&entry.path())?;
+            }
+        }
     }
     Ok(())
 }
 
 /// Removes `.gitignore` files that the commit does not hold: with one, a former run could keep its files from being
 /// cleaned away. Returns whether there were any; below them there may be more.
-fn remove_untracked_rules(git: &Git, path: &Path, registration: &Path, keys: &BTreeSet<Vec<u8>>) -> Result<bool> {
+fn remove_untracked_rules(
+    git: &Git,
+    path: &Path,
+    registration: &Path,
+    keys: &BTreeSet<Vec<u8>>,
+    tracked: &BTreeSet<&[u8]>,
+) -> Result<bool> {
     let run = |arguments: &[&str], input: Option<Vec<u8>>| {
         let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         git.run_with(registration, Some(path), keys, &arguments, input, &[0, 1])
     };
-    let ignored = run(
-        &["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", "--no-empty-directory"],
-        None,
-    )?;
-    if ignored.is_empty() {
+    let list = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", "--no-empty-directory"];
+    let ignored = run(&list, None)?;
+    // With `./` in front, none can be taken for a pattern.
+    let asked: Vec<u8> =
+        ignored.split_inclusive(|byte| *byte == 0).flat_map(|path| b"./".iter().chain(path)).copied().collect();
+    if asked.is_empty() {
         return Ok(false);
     }
-    let rules = run(&["check-ignore", "-z", "--stdin", "--verbose", "--no-index"], Some(ignored))?;
-    // Four fields for each path: the file of the rule, its line, the pattern, the path.
-    let fields: Vec<&[u8]> = rules.split(|byte| *byte == 0).collect();
-    let sources: BTreeSet<&[u8]> = fields.chunks_exact(4).map(|fields| fields[0]).collect();
+    let rules = run(&["check-ignore", "-z", "--stdin", "--verbose", "--non-matching", "--no-index"], Some(asked))?;
+    // Four fields for each path: the file of the rule, its line, the pattern, the path. Without the first three, it is a
+    // directory that is ignored because rules inside it ignore all it holds.
     let mut removed = false;
-    for source in sources {
-        let is_rules = source == b".gitignore" || source.ends_with(b"/.gitignore");
-        // Those of `info/exclude` come as the path of a file outside the worktree.
-        if !is_rules || source.starts_with(b"/") {
+    let mut fields = rules.split(|byte| *byte == 0);
+    while let (Some(source), Some(_), Some(_), Some(name)) =
+        (fields.next(), fields.next(), fields.next(), fields.next())
+    {
+        let name = name.strip_prefix(b"./").unwrap_or(name);
+        if source.is_empty() {
+            removed |= remove_rules_below(&path.join(OsStr::from_bytes(name)))?;
+        }
+        // Rules of `info/exclude` come with the path of a file outside the worktree.
+        let is_inside = source == b".gitignore" || (source.ends_with(b"/.gitignore") && !source.starts_with(b"/"));
+        if is_inside && !tracked.contains(source) {
+            remove_tree(&path.join(OsStr::from_bytes(source)))?;
+            removed = true;
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes every `.gitignore` below an untracked directory. Returns whether there were any.
+fn remove_rules_below(top: &Path) -> Result<bool> {
+    let mut removed = false;
+    let mut open = vec![top.to_path_buf()];
+    while let Some(directory) = open.pop() {
+        let failed = || format!("cannot list {}", shown(&directory));
+        if !directory.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             continue;
         }
-        let name = OsString::from_vec(source.to_vec());
-        let arguments: Vec<&OsStr> =
-            ["ls-files", "-z", "--"].iter().map(OsStr::new).chain([name.as_os_str()]).collect();
-        if git.run(registration, Some(path), keys, &arguments)?.is_empty() {
-            remove_tree(&path.join(&name))?;
-            removed = true;
+        for entry in fs::read_dir(&directory).context(failed)? {
+            let entry = entry.context(failed)?;
+            if entry.file_name() == ".gitignore" {
+                remove_tree(&entry.path())?;
+                removed = true;
+            } else if entry.file_type().context(failed)?.is_dir() {
+                open.push(entry.path());
+            }
         }
     }
     Ok(removed)
