@@ -81,6 +81,35 @@ pub fn clipped(text: &str, max: usize) -> Cow<'_, str> {
     }
 }
 
+/// `line` broken between words into lines of at most `width` characters; the ones after the first are indented like the
+/// first, and below the text of a list item. A word that is longer than a line stays whole.
+pub fn wrapped(line: &str, width: usize) -> Vec<String> {
+    if line.chars().count() <= width {
+        return vec![line.to_owned()];
+    }
+    let lead: String = line.chars().take_while(|c| *c == ' ' || *c == '>').collect();
+    let rest = &line[lead.len()..];
+    let item = if rest.starts_with("- ") { 2 } else { 0 };
+    let indent = format!("{lead}{}", " ".repeat(item));
+    let mut lines = Vec::new();
+    let mut current = lead.clone();
+    let mut is_empty = true;
+    for word in rest.split(' ') {
+        let fits = current.chars().count() + 1 + word.chars().count() <= width;
+        if !is_empty && !fits {
+            lines.push(std::mem::replace(&mut current, indent.clone()));
+            is_empty = true;
+        }
+        if !is_empty {
+            current.push(' ');
+        }
+        current.push_str(word);
+        is_empty = false;
+    }
+    lines.push(current);
+    lines
+}
+
 /// The longest prefix of `text` that is at most `max_bytes` long and ends between two characters.
 pub fn prefix_bytes(text: &str, max_bytes: usize) -> &str {
     if text.len() <= max_bytes {
@@ -154,6 +183,14 @@ mod tests {
         assert_eq!(clipped("grün", 3), "gr…");
         assert_eq!(clipped("grün", 4), "grün");
         assert_eq!(prefix_bytes("grün", 3), "gr");
+    }
+
+    #[test]
+    fn lines_break_between_words_and_keep_their_indent() {
+        assert_eq!(wrapped("  - one two three", 11), ["  - one two", "    three"]);
+        assert_eq!(wrapped("> a bb ccc", 6), ["> a bb", "> ccc"]);
+        assert_eq!(wrapped("averyveryverylongword b", 5), ["averyveryverylongword", "b"]);
+        assert_eq!(wrapped("", 5), [""]);
     }
 
     #[test]

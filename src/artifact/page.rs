@@ -91,7 +91,9 @@ impl Answer {
             Self::Planner(plan) if plan.blocking_questions.is_empty() => {
                 format!("read the steps, then carry out the first; all about the run: `git orchestrator show {run}`")
             }
-            Self::Planner(_) => format!("answer the questions below; `git orchestrator show {run}` says how"),
+            Self::Planner(_) => {
+                "write the answers into the task document and commit it: that makes a new plan".to_owned()
+            }
             Self::Architect(check) => match check.verdict {
                 ArchitectVerdict::Approve => format!("look at the change yourself before you merge it: {show}"),
                 ArchitectVerdict::Revise | ArchitectVerdict::Reject => {
@@ -111,6 +113,9 @@ impl Answer {
                     .filter(|_| report.verdict == TesterVerdict::Fail);
                 match failed {
                     Some(failed) => format!("see it fail: {}", code(&failed.command)),
+                    None if report.gaps.is_empty() => {
+                        format!("nothing; everything about the run: `git orchestrator show {run}`")
+                    }
                     None => format!("look at the gaps with {show} beside them"),
                 }
             }

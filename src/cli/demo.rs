@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::ui::{BOLD, CYAN, DIM, GREEN, Ui, YELLOW, state_style};
 use super::world;
@@ -40,6 +40,9 @@ pub struct Args {
 /// Marks a directory as a demo's, so that the next one may replace it.
 const MARK: &str = ".git-orchestrator-demo";
 
+/// How long the scripted model takes for each thing it says on a terminal.
+const PACE: Duration = Duration::from_millis(400);
+
 /// Lines of an artifact that are shown; the file has the rest.
 const LINES_SHOWN: usize = 24;
 
@@ -52,11 +55,13 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     let directory = directory(args, &environment)?;
     let own_program = world::own_program()?;
     fresh(&directory)?;
-    let server = Server::in_background(Scripted::new())?;
+    // A person follows at their own pace; a pipe does not.
+    let model = if ui.out_is_terminal { Scripted::new().paced(PACE) } else { Scripted::new() };
+    let server = Server::in_background(model)?;
     let stage = Stage::new(&directory, own_program, server.url(), environment);
     let (runtime, note) = choose_runtime(args, &stage)?;
 
-    ui.line(format!("{BOLD}git-orchestrator demo{BOLD:#} · {YELLOW}rehearsal{YELLOW:#}: a scripted model, no account, nothing leaves this machine"))?;
+    ui.line(format!("{BOLD}git-orchestrator demo{BOLD:#} · {YELLOW}rehearsal{YELLOW:#}: the model is a script; no account, no network"))?;
     ui.line(note)?;
     ui.line(format!("{DIM}scratch repository: {}{DIM:#}", text::one_line(&directory.join("repo").to_string_lossy())))?;
 
@@ -325,15 +330,13 @@ impl Stage {
         let style = state_style(run.state);
         ui.line(format!("\n{BOLD}{}{BOLD:#} {style}{}{style:#}", run.job.row.role, run.state))?;
         let Some(page) = run.artifacts.iter().find(|path| path.ends_with(".md")) else {
-            ui.line(format!("  {}", text::shown(&run.reason)))?;
+            ui.prose(&format!("  {}", text::one_line(&run.reason)))?;
             return Ok(());
         };
         ui.line(format!("  {DIM}{}{DIM:#}", text::one_line(page)))?;
         let Some(bytes) = files::read(&self.repository.join(page), 1 << 20)? else { return Ok(()) };
         let markdown = String::from_utf8_lossy(&bytes);
-        for line in markdown.lines().take(LINES_SHOWN) {
-            ui.line(format!("  {}", text::shown(line)))?;
-        }
+        ui.markdown(text::shown(&markdown).lines().take(LINES_SHOWN), "  ")?;
         let left = markdown.lines().count().saturating_sub(LINES_SHOWN);
         if left > 0 {
             ui.line(format!("  {DIM}… {left} more lines{DIM:#}"))?;
@@ -359,7 +362,7 @@ fn finish(ui: &mut Ui, stage: &Stage, runs: &[Run], runtime: &str) -> Result<Exi
         ui.line(format!("{YELLOW}not every role came to an artifact{YELLOW:#}:"))?;
     }
     for run in runs {
-        ui.line(format!("  {}", super::progress::result_line(run)))?;
+        super::progress::result(ui, run)?;
     }
     let place = text::one_line(&stage.repository.to_string_lossy());
     ui.line(format!("{DIM}look around: cd {place} && git orchestrator status{DIM:#}"))?;

@@ -27,9 +27,7 @@ pub fn install(ui: &mut Ui, _args: &InstallArgs) -> Result<ExitCode> {
     let report =
         install::install(&repository, &world::own_program()?, install::STARTER_TABLE, &process::clean_environment())?;
     print(ui, &report, &repository.home())?;
-    ui.line(format!(
-        "{GREEN}installed{GREEN:#}. Look through triggers.yaml: it says what starts an agent, and what that may do."
-    ))?;
+    ui.line(format!("{GREEN}installed{GREEN:#} · triggers.yaml says what starts an agent and what it may do"))?;
     ui.line(format!("{DIM}next: commit something, then `git orchestrator status`{DIM:#}"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::ui::{BOLD, CYAN, DIM, RED, Ui, state_style};
+use super::ui::{BOLD, CYAN, DIM, Ui, state_style};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::ids::RunId;
@@ -132,7 +132,7 @@ impl Progress {
                     ui.live("");
                 }
                 if self.says_ends {
-                    ui.line(result_line(run))?;
+                    result(ui, run)?;
                 }
             } else if changed && (!self.live || !run.reason.is_empty()) {
                 let style = state_style(run.state);
@@ -197,6 +197,8 @@ pub fn activity_line(activity: &Activity) -> Option<String> {
             };
             format!("$ {} ({end}, {})", text::one_line(command), text::bytes(*output_bytes))
         }
+        // The answer itself: the artifact shows it better.
+        Activity::Message { text } if text.trim_start().starts_with('{') => "writes its answer".to_owned(),
         Activity::Message { text } => format!("says: {}", text::clipped(&text::one_line(text), 160)),
         Activity::Reasoning { text } => format!("thinks: {}", text::clipped(&text::one_line(text), 160)),
         Activity::PatchFinished { changes, status, .. } => {
@@ -241,20 +243,36 @@ fn word(status: Status) -> &'static str {
     }
 }
 
-/// The last word on a run: what it came to and where to read it.
-pub fn result_line(run: &Run) -> String {
+/// The last word on a run: what it came to and where to read it. One line in a pipe; on a terminal the result is cut to
+/// the width and the page stands on a line of its own, where it can be clicked.
+pub fn result(ui: &mut Ui, run: &Run) -> Result<()> {
     let style = state_style(run.state);
-    let mut line =
-        format!("{BOLD}{}{BOLD:#} {} {style}{}{style:#}", run.job.row.role, run.job.change.head.short(), run.state);
-    let summary = super::status::summary(run);
-    if !summary.is_empty() {
-        let style = if run.state == State::Failed { RED } else { anstyle::Style::new() };
-        line.push_str(&format!(" · {style}{}{style:#}", text::one_line(&summary)));
+    let (role, commit) = (&run.job.row.role, run.job.change.head.short());
+    let head = format!("{role} {commit} {}", run.state);
+    let styled = format!("{BOLD}{role}{BOLD:#} {commit} {style}{}{style:#}", run.state);
+    let page = run.artifacts.iter().find(|path| path.ends_with(".md")).map(|path| text::one_line(path));
+    let summary = text::one_line(&super::status::summary(run));
+    let summary = if summary.is_empty() { summary } else { format!(" · {summary}") };
+    match ui.width() {
+        Some(width) => {
+            // What failed is told in full: the end of the sentence is what to type.
+            if run.state == State::Succeeded {
+                let room = width.saturating_sub(head.chars().count());
+                ui.line(format!("{styled}{}", text::clipped(&summary, room)))?;
+            } else {
+                ui.line(styled)?;
+                ui.prose(&format!("  {}", summary.trim_start_matches(" · ")))?;
+            }
+            if let Some(page) = page {
+                ui.line(format!("  {DIM}{page}{DIM:#}"))?;
+            }
+        }
+        None => {
+            let page = page.map_or_else(String::new, |page| format!(" · {page}"));
+            ui.line(format!("{styled}{summary}{page}"))?;
+        }
     }
-    if let Some(page) = run.artifacts.iter().find(|path| path.ends_with(".md")) {
-        line.push_str(&format!(" · {}", text::one_line(page)));
-    }
-    line
+    Ok(())
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ fn page(ui: &mut Ui, world: &World, run: &Run) -> Result<()> {
         job.change.head.short()
     ))?;
     if !run.reason.is_empty() {
-        ui.line(format!("  {}", text::shown(&run.reason)))?;
+        ui.prose(&format!("  {}", text::one_line(&run.reason)))?;
     }
     let mut facts = vec![format!("row {}", job.row.trigger), job.row.runtime.clone()];
     if run.attempt > 0 {
@@ -126,13 +126,7 @@ fn page(ui: &mut Ui, world: &World, run: &Run) -> Result<()> {
     match artifact(world, run, ".md")? {
         Some(page) => {
             ui.line("")?;
-            for line in text::shown(&page).lines() {
-                if line.starts_with('#') {
-                    ui.line(format!("{BOLD}{line}{BOLD:#}"))?;
-                } else {
-                    ui.line(line)?;
-                }
-            }
+            ui.markdown(text::shown(&page).lines(), "")?;
         }
         None if !run.artifacts.is_empty() => {
             ui.line(format!("  the artifact is gone: {}", text::one_line(&run.artifacts.join(", "))))?;

@@ -53,6 +53,31 @@ impl Ui {
         writeln!(self.out, "{}", text.as_ref())
     }
 
+    /// A line of prose: broken between words to the terminal's width, and whole in a pipe. Holds no style.
+    pub fn prose(&mut self, text: &str) -> io::Result<()> {
+        match self.width() {
+            Some(width) => crate::text::wrapped(text, width.max(20)).iter().try_for_each(|line| self.line(line)),
+            None => self.line(text),
+        }
+    }
+
+    /// A page of Markdown, a left margin before each line: headings bold, prose broken, code left as it is.
+    pub fn markdown<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>, margin: &str) -> io::Result<()> {
+        let mut in_code = false;
+        for line in lines {
+            let is_fence = line.trim_start().starts_with("```");
+            if line.starts_with('#') && !in_code {
+                self.line(format!("{margin}{BOLD}{line}{BOLD:#}"))?;
+            } else if in_code || is_fence {
+                self.line(format!("{margin}{line}"))?;
+            } else {
+                self.prose(&format!("{margin}{line}"))?;
+            }
+            in_code ^= is_fence;
+        }
+        Ok(())
+    }
+
     /// Data without a line's end.
     pub fn raw(&mut self, text: &str) -> io::Result<()> {
         write!(self.out, "{text}")?;

@@ -53,7 +53,7 @@ fn decide(ui: &mut Ui, revision: &str, why: &str, approved: bool) -> Result<Exit
     let subject = commit.message.lines().next().unwrap_or_default();
     ui.note(format!("{} {}", id.short(), text::one_line(subject)));
     for run in world.ledger.runs(&Filter { commit: Some(id.clone()), ..Filter::default() })? {
-        ui.note(format!("  {}", super::progress::result_line(&run)));
+        super::progress::result(ui, &run)?;
     }
     if approved {
         // A verdict is a person's. A pipe (`yes |`) or an agent without a terminal cannot give one.
