@@ -101,6 +101,8 @@ pub const CONTAIN_COMMAND: &str = "contain";
 ///
 /// The detour replaces `pre_exec`, which needs `unsafe`.
 pub fn contained(own_program: &Path, argv: &[OsString]) -> Vec<OsString> {
+    // Before anything is started: an orphan that went to init once does not come back.
+    adopt_orphans();
     let parent = rustix::process::getpid().as_raw_nonzero().to_string();
     let mut out: Vec<OsString> = vec![own_program.into(), CONTAIN_COMMAND.into(), parent.into(), "--".into()];
     out.extend(argv.iter().cloned());
@@ -145,7 +147,6 @@ pub struct Family {
 impl Family {
     /// Takes charge of the session that the child with this process id leads.
     pub fn of(leader: u32) -> Self {
-        adopt_orphans();
         leaders().insert(leader);
         Self { leader }
     }
@@ -182,7 +183,8 @@ fn leaders() -> MutexGuard<'static, BTreeSet<u32>> {
 /// none is left, at most `deadline` long. Returns how many are left.
 ///
 /// With [`adopt_orphans`] this reaches processes that left their session and lost their parent. Children in this
-/// process's own session are somebody else's short calls and stay.
+/// process's own session are somebody else's short calls and stay. An orphan that left its session could be anybody's:
+/// where two families live in one process, the end of one takes such orphans of the other along.
 #[cfg(target_os = "linux")]
 pub fn end_descendants(deadline: Duration) -> usize {
     let until = Instant::now() + deadline;
@@ -388,5 +390,36 @@ mod tests {
         for name in ["PATH", "HOME", "GIT_SSH_COMMAND", "GIT_ORCHESTRATOR_RUN", "MY_MODEL_KEY"] {
             assert!(is_passed_on(OsStr::new(name)), "{name}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_process_table_is_read_whatever_a_process_calls_itself() {
+        let odd = parse_stat(7, "7 (a) S 1 (b) R 3 4 5 6 0").unwrap();
+        assert_eq!((odd.id, odd.state, odd.parent, odd.session), (7, 'R', 3, 5));
+        assert!(parse_stat(7, "7 (cut").is_none());
+        let own = processes().into_iter().find(|p| u32::try_from(p.id) == Ok(std::process::id()));
+        assert!(own.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_short_call_is_cut_off_with_what_it_started() {
+        let environment = clean_environment();
+        let sh = |line: &str| ["-c".into(), line.into()];
+        let (shell, here) = (Path::new("/bin/sh"), Path::new("/"));
+        let speaks = sh("echo a; echo b >&2; exit 3");
+        let answer = capture(shell, &speaks, here, &environment, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(
+            (answer.status.code(), answer.stdout.as_slice(), answer.stderr.as_slice()),
+            (Some(3), &b"a\n"[..], &b"b\n"[..])
+        );
+
+        let much = sh("head -c 200000 /dev/zero");
+        let answer = capture(shell, &much, here, &environment, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(answer.stdout.len() as u64, CAPTURED_BYTES);
+
+        let hangs = sh("sleep 1000 & sleep 1000");
+        let error = capture(shell, &hangs, here, &environment, Duration::from_millis(100)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }

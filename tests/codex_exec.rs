@@ -3,6 +3,8 @@
 //! Every test looks for processes that are left. Codex is looked for in `GIT_ORCHESTRATOR_TEST_CODEX` and then where
 //! `.ci/run` installs it.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot be set up has failed")]
+
 mod common {
     pub(crate) mod model_server;
 }
@@ -318,9 +320,9 @@ async fn commands_run_in_the_sandbox_with_an_environment_of_their_own() {
     world.run("go", None, &mut |a| seen.push(a), watch::channel(false).1).await.unwrap();
     let (line, output) = seen
         .iter()
-        .find_map(|activity| match activity {
-            Activity::CommandFinished { command, output, .. } => Some((command.as_str(), output.as_str())),
-            _ => None,
+        .find_map(|activity| {
+            let Activity::CommandFinished { command, output, .. } = activity else { return None };
+            Some((command.as_str(), output.as_str()))
         })
         .unwrap();
     assert_eq!(line, command);
@@ -438,7 +440,6 @@ async fn every_failure_has_its_class() {
         assert_eq!(failure.class, class, "{shown}: {failure}");
         assert!(failure.message.contains(words), "{shown}: {failure}");
         assert!(failure.thread.is_some(), "{shown}");
-        println!("{:12} {}", failure.class.as_str(), failure.message);
     }
 }
 
@@ -542,7 +543,6 @@ async fn driver_of_the_kill_test() {
     let Some(url) = std::env::var_os(DRIVEN) else { return };
     let mut world = World::new(url.to_str().unwrap()).unwrap();
     world.root.disable_cleanup(true);
-    println!("{}", world.root.path().display());
     world.turn().await.unwrap_err();
 }
 

@@ -1,5 +1,7 @@
 //! Recorded streams of real Codex CLIs (0.100 to 0.169), and what each of their lines means.
 
+#![expect(clippy::unwrap_used, reason = "a fixture that cannot be read is a failed test")]
+
 use std::path::Path;
 
 use orchestrator::policy::Action;
@@ -406,9 +408,9 @@ fn transcript(name: &str) -> Vec<Message> {
 }
 
 #[track_caller]
-fn check_transcript(name: &str, expected: Vec<Message>) {
+fn check_transcript(name: &str, expected: &[Message]) {
     let found = transcript(name);
-    for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
         assert_eq!(found, expected, "{name}, message {}", at + 1);
     }
     assert_eq!(found.len(), expected.len(), "{name}");
@@ -427,7 +429,7 @@ fn the_app_server_asks_about_a_command() {
     let line = "touch /home/dev/approved_by_app.txt && echo yes";
     check_transcript(
         "appserver_32a_approval_accept.txt",
-        vec![
+        &[
             happened(thread("01a2021d-ffc5-75e2-bb1c-70198c36c371")),
             happened(TURN),
             happened(started("call_1", line)),
@@ -444,7 +446,7 @@ fn the_app_server_asks_about_a_patch() {
     let changes = files(&[("/repo/n2.txt", "add")]);
     check_transcript(
         "appserver_33f_patch.txt",
-        vec![
+        &[
             happened(thread("01a2021e-a754-7350-a6d2-0789862ec59f")),
             happened(TURN),
             happened(Activity::PatchStarted { id: "call_1".into(), changes: changes.clone() }),
@@ -488,7 +490,7 @@ fn the_app_server_asks_even_about_a_harmless_command() {
         expected.extend(commands.iter().map(declined));
     }
     expected.extend([happened(said("done")), happened(finished(200, 40, 20))]);
-    check_transcript("appserver_33a_untrusted_safe.txt", expected);
+    check_transcript("appserver_33a_untrusted_safe.txt", &expected);
 }
 
 #[test]
@@ -496,7 +498,7 @@ fn the_app_server_says_why_a_turn_failed() {
     let sentence = "exceeded retry limit, last status: 429 Too Many Requests";
     check_transcript(
         "appserver_34_429.txt",
-        vec![
+        &[
             happened(thread("01a2021f-0ee8-78f0-98ba-bf77e3f5996c")),
             happened(TURN),
             happened(warning(sentence)),

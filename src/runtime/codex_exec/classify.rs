@@ -179,7 +179,8 @@ pub(super) fn telling_line(stderr: &str) -> &str {
     let useful = |line: &&str| {
         let line = line.trim();
         let frame = line.split_once(": ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
-        !line.is_empty() && !frame && !line.starts_with("Stack backtrace") && !line.starts_with("at ")
+        let noise = ["Stack backtrace", "at ", "note: run with"].iter().any(|start| line.starts_with(start));
+        !line.is_empty() && !frame && !noise
     };
     let is_error = |line: &&str| line.starts_with("Error") || line.starts_with("error:") || line.contains(" ERROR ");
     let lines = || stderr.lines().filter(useful);
@@ -195,4 +196,74 @@ pub(super) fn shown(words: &str) -> String {
 
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     text.split_once(start)?.1.split_once(end).map(|(inner, _)| inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_a_provider_asks_for() {
+        for (sentence, wait) in [
+            ("Rate limit reached. Please try again in 1.5s.", Some(1500)),
+            ("try again in 300ms", Some(300)),
+            ("You've hit your usage limit. Try again in 2 hours 5 minutes.", Some(7_500_000)),
+            ("Try again in 1 day, 2 hours and 1 second", Some(93_601_000)),
+            ("try again in a while", None),
+            ("try again in 0s", None),
+            ("try again in 999999999999999999999999999999d", None),
+            ("later", None),
+        ] {
+            assert_eq!(retry_after(sentence), wait.map(Duration::from_millis), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn sentences_that_no_scripted_server_brings_about() {
+        for (sentence, class) in [
+            ("You've hit your usage limit. Upgrade to Pro.", Class::Quota),
+            ("stream disconnected before completion: idle timeout waiting for SSE", Class::Stalled),
+            ("unexpected status 502 Bad Gateway: <html>", Class::Overloaded),
+            ("unexpected status 999", Class::Protocol),
+            ("request timed out", Class::Network),
+            ("{\"detail\":\"the connection field is unknown\"}", Class::Protocol),
+            ("Incomplete response returned, reason: max_output_tokens", Class::Protocol),
+            ("", Class::Protocol),
+        ] {
+            assert_eq!(turn_failed(sentence).class, class, "{sentence}");
+        }
+        let failure = turn_failed("Missing environment variable: `A\u{1b}B`.");
+        assert_eq!((failure.class, failure.fix.as_deref()), (Class::Auth, Some("export A\\u{1b}B=…")));
+    }
+
+    #[test]
+    fn the_words_of_a_provider_are_found_and_made_harmless() {
+        let body =
+            r#"unexpected status 404 Not Found: {"error":{"message":"no \u001b[31mmodel","code":1}}, url: http://x"#;
+        let failure = turn_failed(body);
+        let said = "the model provider refused the request: 404 Not Found: no \\u{1b}[31mmodel";
+        assert_eq!(failure.message, said);
+        assert!(turn_failed(&"x".repeat(10_000)).message.chars().count() < 300);
+    }
+
+    #[test]
+    fn the_line_that_says_most() {
+        let trace =
+            "warning: w\nError: thread/resume failed: no rollout found (code 1)\n\nStack backtrace:\n   0: <unknown>\n";
+        assert_eq!(telling_line(trace), "thread/resume failed: no rollout found (code 1)");
+        assert_eq!(telling_line("2026-11-22T13:16:49Z ERROR codex_core: it broke\n"), "codex_core: it broke");
+        assert_eq!(telling_line("something\nelse\n"), "else");
+        assert_eq!(telling_line(""), "");
+    }
+
+    #[test]
+    fn ends_without_a_word() {
+        assert_eq!(died(None, Some(9), "", None).message, "Codex was ended by signal 9");
+        let unknown = died(Some(2), None, "unexpected argument '--x' found", None);
+        assert_eq!(unknown.class, Class::Protocol);
+        assert_eq!(died(Some(101), None, "panicked", None).class, Class::Crashed);
+        assert_eq!(died(None, Some(15), "", Some("Reconnecting... waiting for network")).class, Class::Network);
+        assert_eq!(died(Some(1), None, "Error loading config.toml:", None).class, Class::Protocol);
+        assert!(died(None, None, "", None).message.contains("no exit code"));
+    }
 }

@@ -218,3 +218,89 @@ pub(super) fn quoted(text: &str) -> String {
     out.push('"');
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call<'a>(sandbox: &'a SandboxProfile, version: &str) -> Call<'a> {
+        Call {
+            version: Version::parse(version).unwrap(),
+            workspace: Path::new("/w \"x\"\n"),
+            schema: Path::new("/run/schema.json"),
+            sandbox,
+            mcp_servers: BTreeSet::from(["a.b \"c\""]),
+            skills: BTreeSet::from([PathBuf::from("/s/SKILL.md")]),
+            resume: None,
+            rehearsal: None,
+        }
+    }
+
+    fn profile(mode: SandboxMode) -> SandboxProfile {
+        SandboxProfile { mode, network: false, temporary: "/t".into(), command_environment: BTreeMap::new() }
+    }
+
+    #[test]
+    fn every_setting_is_one_line_of_toml_that_says_what_was_meant() {
+        let sandbox = profile(SandboxMode::WorkspaceWrite);
+        let settings = call(&sandbox, "0.169.0").settings().unwrap();
+        let mut keys = BTreeSet::new();
+        for setting in &settings {
+            let (key, value) = setting.split_once('=').unwrap();
+            assert!(!setting.contains('\n') && keys.insert(key), "{setting}");
+            let table: toml::Table = format!("x = {value}").parse().unwrap_or_else(|e| panic!("{setting}: {e}"));
+            let value = &table["x"];
+            match key {
+                "projects" => assert_eq!(value["/w \"x\"\n"]["trust_level"].as_str(), Some("untrusted")),
+                "mcp_servers" => assert_eq!(value["a.b \"c\""]["enabled"].as_bool(), Some(false)),
+                "skills.config" => assert_eq!(value[0]["path"].as_str(), Some("/s/SKILL.md")),
+                "sandbox_workspace_write.writable_roots" => assert_eq!(value[0].as_str(), Some("/t")),
+                _ => {}
+            }
+        }
+        assert!(keys.contains("agents.enabled") && keys.contains("web_search"));
+        let older = call(&sandbox, "0.130.0").settings().unwrap();
+        assert!(!older.iter().any(|setting| setting.starts_with("agents.")));
+    }
+
+    #[test]
+    fn quoting_is_what_toml_reads_back() {
+        for text in ["", "a\"b\\c", "\0\t\n\r\u{1b}\u{7f}\u{85}", "ü 𝄞 'x'", "${HOME}"] {
+            let table: toml::Table = format!("x = {}", quoted(text)).parse().unwrap();
+            assert_eq!(table["x"].as_str(), Some(text));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_refused() {
+        let mut sandbox = profile(SandboxMode::ReadOnly);
+        let mut wrong = call(&sandbox, "0.169.0");
+        wrong.resume = Some("--last");
+        assert_eq!(wrong.arguments().unwrap_err().class, Class::Protocol);
+        sandbox.command_environment.insert("A*".into(), "x".into());
+        assert_eq!(call(&sandbox, "0.169.0").arguments().unwrap_err().class, Class::Internal);
+    }
+
+    #[test]
+    fn a_rehearsal_stays_on_this_machine() {
+        let at = |url: &str| {
+            let environment = Environment::from([(REHEARSAL_VARIABLE.into(), url.into())]);
+            rehearsal(&environment).map(|url| url.map(str::to_owned)).ok().flatten()
+        };
+        for url in ["http://127.0.0.1:8080/v1", "http://localhost:1/v1", "http://[::1]:65535/v1"] {
+            assert_eq!(at(url).as_deref(), Some(url));
+        }
+        for url in [
+            "https://127.0.0.1:80/v1",
+            "http://127.0.0.1:80@example.org/v1",
+            "http://127.0.0.1.example.org:80/v1",
+            "http://127.0.0.1:0/v1",
+            "http://127.0.0.1:99999/v1",
+            "http://127.0.0.1:80",
+            "http://127.0.0.1:80/v1?x=\"",
+            "",
+        ] {
+            assert_eq!(at(url), None, "{url}");
+        }
+    }
+}

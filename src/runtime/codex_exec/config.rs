@@ -141,3 +141,53 @@ pub(super) fn skills(workspace: &Path, environment: &Environment) -> Result<BTre
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(layers: &[&str]) -> Config {
+        Config { layers: layers.iter().map(|layer| layer.parse().unwrap()).collect() }
+    }
+
+    #[test]
+    fn the_login_that_a_provider_wants() {
+        assert_eq!(config(&[]).login(), Login::OpenAi);
+        assert_eq!(config(&["model_provider = 'openai'"]).login(), Login::OpenAi);
+        let own = "model_provider = 'p'\n[model_providers.p]\nname = 'p'\n";
+        assert_eq!(config(&[own]).login(), Login::None);
+        assert_eq!(config(&[&format!("{own}env_key = 'K'")]).login(), Login::Variable("K"));
+        assert_eq!(config(&[&format!("{own}requires_openai_auth = true")]).login(), Login::OpenAi);
+        assert_eq!(config(&["model_provider = 1\nmodel_providers = 2"]).login(), Login::OpenAi);
+    }
+
+    #[test]
+    fn the_later_file_wins_and_servers_add_up() {
+        let both = config(&["model = 'a'\n[mcp_servers.x]\n", "model = 'b'\n[mcp_servers.'y.z']\n"]);
+        assert_eq!(both.model(), Some("b"));
+        assert_eq!(both.mcp_servers(), BTreeSet::from(["x", "y.z"]));
+        assert_eq!(config(&["mcp_servers = 1"]).mcp_servers(), BTreeSet::new());
+    }
+
+    #[test]
+    fn skills_are_found_through_links_and_loops_and_not_without_end() {
+        let root = tempfile::tempdir().unwrap();
+        let skills = root.path().join(".agents/skills");
+        let elsewhere = root.path().join("elsewhere");
+        for directory in [skills.join("one"), elsewhere.clone()] {
+            std::fs::create_dir_all(&directory).unwrap();
+            files::write(&directory.join("SKILL.md"), b"x").unwrap();
+        }
+        std::os::unix::fs::symlink(&elsewhere, skills.join("two")).unwrap();
+        std::os::unix::fs::symlink(&skills, skills.join("loop")).unwrap();
+        let found = super::skills(root.path(), &Environment::new()).unwrap();
+        let expected = [skills.join("one/SKILL.md"), elsewhere.join("SKILL.md")].map(|p| p.canonicalize().unwrap());
+        assert_eq!(found, BTreeSet::from(expected));
+
+        for n in 0..=SKILLS_MAX {
+            std::fs::create_dir(skills.join(n.to_string())).unwrap();
+            std::fs::File::create(skills.join(n.to_string()).join("SKILL.md")).unwrap();
+        }
+        assert_eq!(super::skills(root.path(), &Environment::new()).unwrap_err().class, Class::Protocol);
+    }
+}

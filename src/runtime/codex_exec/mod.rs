@@ -4,6 +4,10 @@
 //! read its JSON lines and answer for its processes. It does not ask before it acts (its approvals are off), so what
 //! confines a turn is the sandbox, and the gatekeeper is not asked: [`Capabilities::asks`] says so. Nothing outside
 //! this module knows how Codex is called or what it writes.
+//!
+//! The stream is not a full account: Codex 0.169 writes no event of a command that fails at once and whose output reads
+//! like a refusal of the sandbox ("Permission denied", "Read-only file system"), of a patch outside the workspace, or
+//! of a call it rejects.
 
 mod classify;
 mod command_line;

@@ -174,3 +174,19 @@ impl fmt::Display for Version {
         write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_ordered() {
+        let version = |text| Version::parse(text).unwrap();
+        assert!(version("0.130.0") >= Version::OLDEST && version("0.99.9") < Version::OLDEST);
+        assert_eq!(version("0.170.0-alpha.3").to_string(), "0.170.0");
+        assert_eq!(version("1.0.0").sandbox_forms(), [&[] as &[&str]]);
+        for wrong in ["codex-cli", "0.1", "0.1.2.3", "", "v0.1.2", "-1.0.0"] {
+            assert_eq!(Version::parse(wrong), None, "{wrong}");
+        }
+    }
+}
