@@ -183,7 +183,7 @@ fn leaders() -> MutexGuard<'static, BTreeSet<u32>> {
 /// none is left, at most `deadline` long. Returns how many are left.
 ///
 /// With [`adopt_orphans`] this reaches processes that left their session and lost their parent. Children in this
-/// process's own session are somebody else's short calls and stay. An orphan that left its session could be anybody's:
+/// process's own session are somebody else's short calls and stay, with all below them. An orphan that left its session could be anybody's:
 /// where two families live in one process, the end of one takes such orphans of the other along.
 #[cfg(target_os = "linux")]
 pub fn end_descendants(deadline: Duration) -> usize {
@@ -241,14 +241,13 @@ fn strays() -> Vec<Process> {
     let mut open = vec![own];
     while let Some(parent) = open.pop() {
         for child in children.get(&parent).into_iter().flatten() {
-            if others.contains(&child.id) || others.contains(&child.session) {
+            // What lives below a child in our own session is that child's to end.
+            if others.contains(&child.id) || others.contains(&child.session) || child.session == own_session {
                 continue;
             }
             open.push(child.id);
-            if child.session != own_session {
-                let adopted = child.parent == own && child.session != child.id;
-                found.push(Process { adopted, ..child.clone() });
-            }
+            let adopted = child.parent == own && child.session != child.id;
+            found.push(Process { adopted, ..child.clone() });
         }
     }
     found
