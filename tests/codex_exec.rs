@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use common::model_server::{ModelServer, Reply, executes, says};
 use orchestrator::policy::{Action, Decision, Gatekeeper, Limits, SandboxMode};
-use orchestrator::runtime::codex_exec::{CodexExec, REHEARSAL_VARIABLE};
+use orchestrator::runtime::REHEARSAL_VARIABLE;
+use orchestrator::runtime::codex_exec::CodexExec;
 use orchestrator::runtime::{
     Activity, Capabilities, Class, Environment, Failure, Outcome, Runtime as _, SandboxProfile, Turn, Usage,
 };

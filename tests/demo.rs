@@ -27,7 +27,9 @@ fn demo(scene: &Scene, more: &[&str]) -> String {
         }
     }
     assert_eq!(pages, 6, "three artifacts, as Markdown and as JSON");
-    let status = text(&scene.command(support::PROGRAM).current_dir(directory.join("repo")).arg("status").output().unwrap().stdout);
+    let status = text(
+        &scene.command(support::PROGRAM).current_dir(directory.join("repo")).arg("status").output().unwrap().stdout,
+    );
     assert_eq!(status.matches("[rehearsal]").count(), 3, "{status}");
     wait_for("every process to end", || scene.processes().is_empty().then_some(()));
     out

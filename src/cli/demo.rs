@@ -19,8 +19,8 @@ use crate::policy::SandboxMode;
 use crate::process;
 use crate::rehearsal::{Scripted, Server};
 use crate::run::State;
-use crate::runtime::registry::{self, REHEARSAL};
-use crate::runtime::{Environment, Failure, SandboxProfile};
+use crate::runtime::registry;
+use crate::runtime::{Environment, Failure, REHEARSAL_VARIABLE, SandboxProfile};
 use crate::store::layout::Layout;
 use crate::store::ledger::Ledger;
 use crate::store::{Filter, Run, Store as _};
@@ -221,7 +221,7 @@ impl Stage {
         let project =
             if process::find_program("cargo", &environment).is_some() { Project::Cargo } else { Project::Make };
         let mut set = |name: &str, value: OsString| environment.insert(name.into(), value);
-        set(REHEARSAL, url.into());
+        set(REHEARSAL_VARIABLE, url.into());
         // The person's own Codex configuration has no part in a rehearsal.
         set("CODEX_HOME", directory.join("codex-home").into());
         // Nor has their git configuration: a signing key or a template would make this another demo.

@@ -18,16 +18,11 @@ use tokio::time::Instant;
 
 use self::endpoint::{Endpoint, Response};
 use super::{
-    Activity, BoxFuture, Capabilities, Class, Environment, Failure, Outcome, Runtime, SandboxProfile, Turn, Usage,
+    Activity, BoxFuture, Capabilities, Class, Environment, Failure, Outcome, REHEARSAL, REHEARSAL_VARIABLE, Runtime,
+    SandboxProfile, Turn, Usage,
 };
 use crate::policy::gatekeeper::Verdict;
 use crate::policy::{Action, Limits};
-
-/// The variable with the rehearsal server's base URL, such as `http://127.0.0.1:40000/v1`.
-pub const REHEARSAL_VARIABLE: &str = "GIT_ORCHESTRATOR_REHEARSAL";
-
-/// The model it asks for and reports.
-pub const MODEL: &str = "rehearsal";
 
 /// The tool it offers: the name that Codex gives its own, so that one script drives both.
 const TOOL: &str = "exec_command";
@@ -81,7 +76,7 @@ impl Runtime for BuiltIn {
             match done {
                 Ok(answer) => {
                     (turn.sink)(Activity::TurnFinished { usage });
-                    Ok(Outcome { thread: None, answer, usage, thread_usage: usage, model: Some(MODEL.to_owned()) })
+                    Ok(Outcome { thread: None, answer, usage, thread_usage: usage, model: Some(REHEARSAL.to_owned()) })
                 }
                 Err(mut failure) => {
                     failure.usage = usage;
@@ -214,7 +209,7 @@ impl Conversation {
 
     async fn ask(&self, endpoint: &Endpoint, turn: &Turn<'_>, bounds: &mut Bounds) -> Result<Response, Failure> {
         let body = json!({
-            "model": MODEL,
+            "model": REHEARSAL,
             "stream": true,
             "store": false,
             "input": self.input,

@@ -24,6 +24,12 @@ pub use self::failure::{Class, Failure};
 use crate::policy::{Gatekeeper, Limits, SandboxMode};
 pub use crate::process::Environment;
 
+/// Points every runtime at the rehearsal server: `http://127.0.0.1:PORT/v1`.
+pub const REHEARSAL_VARIABLE: &str = "GIT_ORCHESTRATOR_REHEARSAL";
+
+/// The name under which the rehearsal's provider and its model appear.
+pub const REHEARSAL: &str = "rehearsal";
+
 /// Tokens, as the provider counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -3,16 +3,13 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::built_in::{BuiltIn, REHEARSAL_VARIABLE};
+use super::built_in::BuiltIn;
 use super::codex_exec::CodexExec;
-use super::{Environment, Runtime};
+use super::{Environment, REHEARSAL_VARIABLE, Runtime};
 use crate::error::{Error, Result};
 
 /// The names, the default first.
 pub const NAMES: &[&str] = &[CodexExec::NAME, BuiltIn::NAME];
-
-/// The variable that points runtimes at a rehearsal: see [`crate::rehearsal`].
-pub const REHEARSAL: &str = REHEARSAL_VARIABLE;
 
 /// The runtime of this name. `own_program` is this project's binary, which some runtimes start children through.
 pub fn find(name: &str, own_program: &Path) -> Result<Box<dyn Runtime>> {
@@ -26,7 +23,7 @@ pub fn find(name: &str, own_program: &Path) -> Result<Box<dyn Runtime>> {
 
 /// Whether what runtimes say in this environment comes from a script.
 pub fn is_rehearsal(environment: &Environment) -> bool {
-    environment.get(OsStr::new(REHEARSAL)).is_some_and(|url| !url.is_empty())
+    environment.get(OsStr::new(REHEARSAL_VARIABLE)).is_some_and(|url| !url.is_empty())
 }
 
 #[cfg(test)]

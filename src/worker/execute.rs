@@ -4,6 +4,8 @@
 //! once more if it does not fit), publish. Each is recorded before the next begins. What can go wrong for a reason a
 //! person should read becomes a transition; only a store that cannot be written to ends the worker.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -30,6 +32,28 @@ use crate::store::{Claim, Filter, Run, Store, StoreError, Transition, spool};
 
 /// The largest artifact that is handed over, in bytes.
 const HANDOFF_BYTES_MAX: u64 = 4 << 20;
+
+/// Variables that say where a toolchain lies and which one is meant, and hold no secret. Without them a build tool that
+/// is not in its usual place fails in every run.
+const TOOLCHAIN_VARIABLES: &[&str] = &[
+    "ANDROID_HOME",
+    "CARGO_HOME",
+    "CONDA_PREFIX",
+    "DOTNET_ROOT",
+    "FNM_DIR",
+    "GOPATH",
+    "GOROOT",
+    "JAVA_HOME",
+    "NVM_DIR",
+    "PYENV_ROOT",
+    "PYENV_VERSION",
+    "RBENV_ROOT",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "SDKMAN_DIR",
+    "VIRTUAL_ENV",
+    "VOLTA_HOME",
+];
 
 /// How many rows of the history a chain of handoffs may be long: rows cannot form a cycle, so a longer one is damage.
 const CHAIN_MAX: usize = 16;
@@ -148,7 +172,7 @@ impl Worker {
             mode: policy.sandbox,
             network: policy.network,
             temporary: workspace.temporary.clone(),
-            command_environment: workspace::neutral_configuration(&self.repository)?.into_iter().collect(),
+            command_environment: self.command_environment()?,
         };
         let capabilities = runtime
             .probe(&self.environment, &sandbox, &workspace.path)
@@ -175,6 +199,18 @@ impl Worker {
         let note = format!("{} of prompt", crate::text::bytes(package.prompt.len() as u64));
         record.step(&mut self.ledger, claim, "package", &note, &json!({ "prompt": package.context.prompt }))?;
         Ok(Prepared { role, runtime, capabilities, workspace, sandbox, package, schema })
+    }
+
+    /// What a run's commands find in their environment beside the core: git kept from executing the repository's
+    /// configuration, and where toolchains lie.
+    fn command_environment(&self) -> Result<BTreeMap<String, String>, Error> {
+        let mut out: BTreeMap<_, _> = workspace::neutral_configuration(&self.repository)?.into_iter().collect();
+        for name in TOOLCHAIN_VARIABLES {
+            if let Some(value) = self.environment.get(OsStr::new(name)).and_then(|value| value.to_str()) {
+                out.insert((*name).to_owned(), value.to_owned());
+            }
+        }
+        Ok(out)
     }
 
     fn event_of(&self, run: &Run) -> Result<Event, Ended> {

@@ -14,7 +14,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::super::{Class, Failure, Usage};
-use super::{MODEL, REHEARSAL_VARIABLE, stalled};
+use super::stalled;
+use crate::runtime::{REHEARSAL, REHEARSAL_VARIABLE};
 
 /// The largest error body and list of models that is read.
 const SMALL_BODY: usize = 64 << 10;
@@ -67,7 +68,7 @@ impl Endpoint {
         let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let list: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let text = |pointer: &str| list.pointer(pointer).and_then(Value::as_str);
-        if text("/data/0/id") == Some(MODEL) && text("/data/0/owned_by") == Some("git-orchestrator") {
+        if text("/data/0/id") == Some(REHEARSAL) && text("/data/0/owned_by") == Some("git-orchestrator") {
             return Ok(());
         }
         let port = self.address.port();

@@ -14,14 +14,8 @@ use super::config::variable;
 use super::program::Version;
 use crate::policy::SandboxMode;
 use crate::process;
-use crate::runtime::{Class, Environment, Failure, SandboxProfile};
+use crate::runtime::{Class, Environment, Failure, REHEARSAL, REHEARSAL_VARIABLE, SandboxProfile};
 use crate::text;
-
-/// Points every runtime at the rehearsal server: `http://127.0.0.1:PORT/v1`.
-pub const REHEARSAL_VARIABLE: &str = "GIT_ORCHESTRATOR_REHEARSAL";
-
-/// The name under which the rehearsal provider and its model appear.
-pub const REHEARSAL: &str = "rehearsal";
 
 /// The core variables of `shell_environment_policy.inherit = "core"` that commands keep.
 const CORE_VARIABLES: &[&str] = &["HOME", "LOGNAME", "PATH", "SHELL", "USER"];

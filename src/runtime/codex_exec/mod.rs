@@ -20,7 +20,6 @@ mod turn;
 use std::path::{Path, PathBuf};
 
 pub use self::classify::{died, turn_failed};
-pub use self::command_line::{REHEARSAL, REHEARSAL_VARIABLE};
 pub use self::program::{PROGRAM_VARIABLE, Program, Version};
 pub use self::stream::parse;
 use super::{BoxFuture, Capabilities, Environment, Failure, Outcome, Runtime, SandboxProfile, Turn};

@@ -20,13 +20,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::classify::{died, telling_line, turn_failed};
-use super::command_line::{Call, REHEARSAL, rehearsal};
+use super::command_line::{Call, rehearsal};
 use super::config::{self, Config};
 use super::program::Program;
 use super::stream;
 use crate::error::Error;
 use crate::files;
 use crate::process::{self, Family};
+use crate::runtime::REHEARSAL;
 use crate::runtime::{Activity, Class, Failure, Outcome, Turn, Usage};
 use crate::text;
 
