@@ -24,7 +24,7 @@ pub fn objections(store: &dyn Store, gate: &GateRow, subject: &Subject) -> Resul
     let mut objections = Vec::new();
     let commit = subject.commit.short();
     for role in &gate.requires {
-        let objection = match store.newest_of_tree(&subject.tree, role)? {
+        let objection = match store.result_for_tree(&subject.tree, role)? {
             None => Some(format!("{role} has not looked at it · git orchestrator run {role} --commit {commit}")),
             Some(run) if run.state == State::Succeeded => None,
             Some(run) => {

@@ -64,17 +64,15 @@ fn history(ui: &mut Ui, world: &World, line: &HistoryLine, as_json: bool) -> Res
     let run = world.reload(line.run)?;
     let style = state_style(line.state);
     let reason = text::one_line(&line.reason);
-    ui.line(
-        format!(
-            "{DIM}{}{DIM:#}  {}  {:<9} {}  {style}{}{style:#} {reason}",
-            clock(line.at),
-            line.run.short(),
-            run.job.row.role,
-            run.job.change.head.short(),
-            line.state,
-        )
-        .trim_end(),
-    )?;
+    let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+    ui.line(format!(
+        "{DIM}{}{DIM:#}  {}  {:<9} {}  {style}{}{style:#}{reason}",
+        clock(line.at),
+        line.run.short(),
+        run.job.row.role,
+        run.job.change.head.short(),
+        line.state,
+    ))?;
     Ok(())
 }
 

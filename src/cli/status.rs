@@ -62,7 +62,7 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     table(ui, &runs)?;
-    if let Some(next) = next_step(&runs) {
+    if let Some(next) = next_step(&runs, paused.is_some()) {
         ui.line(format!("{DIM}next: {next}{DIM:#}"))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -123,9 +123,12 @@ fn age(age: Duration) -> String {
 }
 
 /// The command that makes most sense now.
-fn next_step(runs: &[Run]) -> Option<String> {
-    if runs.iter().any(|run| run.state.is_active() || run.state == State::Queued) {
+fn next_step(runs: &[Run], is_paused: bool) -> Option<String> {
+    if runs.iter().any(|run| run.state.is_active() || run.state == State::Queued && !is_paused) {
         return Some("git orchestrator wait".to_owned());
+    }
+    if is_paused && runs.iter().any(|run| run.state == State::Queued) {
+        return Some("git orchestrator resume".to_owned());
     }
     let newest = runs.first()?;
     Some(match newest.state {

@@ -508,9 +508,12 @@ impl Store for Ledger {
         self.select(&format!("WHERE {} ORDER BY seq DESC LIMIT ?1", conditions.join(" AND ")), &[&limit, &commit])
     }
 
-    fn newest_of_tree(&self, tree: &Oid, role: &str) -> Result<Option<Run>> {
-        let newest =
-            self.select("WHERE tree = ?1 AND role = ?2 ORDER BY seq DESC LIMIT 1", &[&tree.as_str(), &role])?;
+    fn result_for_tree(&self, tree: &Oid, role: &str) -> Result<Option<Run>> {
+        let newest = self.select(
+            "WHERE tree = ?1 AND role = ?2
+             ORDER BY state IN ('succeeded', 'inconclusive', 'failed') DESC, seq DESC LIMIT 1",
+            &[&tree.as_str(), &role],
+        )?;
         Ok(newest.into_iter().next())
     }
 

@@ -275,8 +275,8 @@ pub trait Store {
     /// Runs, newest first.
     fn runs(&self, filter: &Filter) -> Result<Vec<Run>, StoreError>;
 
-    /// The newest run of this role for exactly this tree.
-    fn newest_of_tree(&self, tree: &Oid, role: &str) -> Result<Option<Run>, StoreError>;
+    /// What this role found for exactly this tree: the newest run that came to a result; where none has, the newest one.
+    fn result_for_tree(&self, tree: &Oid, role: &str) -> Result<Option<Run>, StoreError>;
 
     /// Records what a person decided about a tree.
     fn record_verdict(&mut self, verdict: &Verdict) -> Result<(), StoreError>;

@@ -1,0 +1,125 @@
+//! The gate before a push: real git, a real push, a person at a real terminal.
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::process::Output;
+
+use orchestrator::rehearsal::{Scripted, Server};
+use support::{PROGRAM, Scene, codex, text};
+
+const TABLE: &str = "\
+version: 1
+triggers:
+  - name: test
+    on: post-commit
+    role: tester
+  - name: before-main
+    on: pre-push
+    when: { refs: [\"refs/heads/main\"] }
+    gate: review
+    requires: [tester]
+";
+
+fn push(scene: &Scene, refs: &[&str]) -> Output {
+    scene.command("git").args(["push", "origin"]).args(refs).output().unwrap()
+}
+
+/// A repository with a remote beside it, and the table committed.
+fn scene(table: &str) -> Scene {
+    let scene = Scene::installed(table);
+    scene.git_in(&scene.path("home"), &["init", "--quiet", "--bare", "../remote.git"]);
+    scene.git(&["remote", "add", "origin", "../remote.git"]);
+    scene.write("Makefile", "test:\n\t@echo one passed\n");
+    scene.git(&["add", "."]);
+    scene
+}
+
+/// Runs the program at a terminal of its own and types `answer`.
+fn at_a_terminal(scene: &Scene, arguments: &[&str], answer: &str) -> String {
+    // script(1) gives a command a terminal without any code of ours that could be wrong about one.
+    let line = shlex::try_join(std::iter::once(PROGRAM).chain(arguments.iter().copied())).unwrap();
+    let mut child = scene
+        .command("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    child.wait().unwrap();
+    said
+}
+
+#[test]
+fn a_push_waits_for_the_roles_and_for_a_person() {
+    let Some(codex) = codex() else { return };
+    let server = Server::in_background(Scripted::new()).unwrap();
+    let scene = scene(TABLE).with_codex(&codex, server.url());
+    scene.ok(&["pause"]);
+    scene.git(&["commit", "--quiet", "-m", "one"]);
+
+    let refused = push(&scene, &["main"]);
+    let said = text(&refused.stderr);
+    assert!(!refused.status.success());
+    assert!(said.contains("gate `before-main` holds") && said.contains("tester is queued"), "{said}");
+    assert!(said.contains("git orchestrator approve"), "{said}");
+    assert!(said.lines().filter(|line| !line.starts_with("error:")).count() <= 10, "{said}");
+    assert!(push(&scene, &["main:refs/heads/topic"]).status.success(), "another branch has no gate");
+
+    scene.ok(&["resume"]);
+    assert_eq!(scene.wait(), 0, "{}", scene.ok(&["status"]));
+    assert!(!push(&scene, &["main"]).status.success(), "nobody has approved it");
+    // A pipe is no person.
+    let piped = scene.command("sh").args(["-c", &format!("yes | '{PROGRAM}' approve")]).output().unwrap();
+    assert_eq!(piped.status.code(), Some(3), "{}", text(&piped.stderr));
+    assert!(!push(&scene, &["main"]).status.success());
+
+    let said = at_a_terminal(&scene, &["approve"], "y\n");
+    assert!(said.contains("approved the tree of"), "{said}");
+    let passed = push(&scene, &["main"]);
+    assert!(passed.status.success(), "{}", text(&passed.stderr));
+
+    // The same tree under another message keeps the verdict; a changed byte drops it.
+    scene.git(&["commit", "--quiet", "--amend", "-m", "another message"]);
+    assert!(push(&scene, &["--force", "main"]).status.success());
+    scene.commit("a", "changed", "two");
+    assert_eq!(scene.wait(), 0);
+    assert!(!push(&scene, &["main"]).status.success());
+    // Pushed together with a branch that has no gate, main is held back all the same.
+    scene.git(&["branch", "aside", "HEAD~1"]);
+    assert!(!push(&scene, &["aside", "main"]).status.success());
+
+    scene.ok(&["reject", "--why", "not on a Friday"]);
+    let said = text(&push(&scene, &["main"]).stderr);
+    assert!(said.contains("Ada rejected it: not on a Friday"), "{said}");
+    // A deletion is no tree to look at.
+    assert!(push(&scene, &["--delete", "topic"]).status.success());
+}
+
+#[test]
+fn a_gate_that_cannot_be_asked_is_closed_and_anything_else_is_not() {
+    let scene = scene(TABLE);
+    scene.git(&["commit", "--quiet", "-m", "one"]);
+    scene.wait();
+    scene.write("triggers.yaml", &TABLE.replace("role: tester", "role: testr"));
+    let refused = push(&scene, &["main"]);
+    assert!(!refused.status.success());
+    assert!(text(&refused.stderr).contains("a gate that cannot be asked is closed"), "{}", text(&refused.stderr));
+    scene.write("triggers.yaml", "version: 1\ntriggers: [pre-push]\n");
+    assert!(push(&scene, &["main"]).status.success(), "a broken table without a gate never stops git");
+}
+
+#[test]
+fn a_damaged_ledger_closes_the_gate_with_a_clear_line() {
+    let scene = scene(TABLE);
+    scene.git(&["commit", "--quiet", "-m", "one"]);
+    scene.wait();
+    scene.write(".orchestrator/state/ledger.db", &"not a database ".repeat(500));
+    let refused = push(&scene, &["main"]);
+    assert!(!refused.status.success());
+    let said = text(&refused.stderr);
+    assert!(said.contains("ledger") && said.contains("closed"), "{said}");
+}
