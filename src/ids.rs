@@ -105,7 +105,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A run's id: a UUIDv7, so that ids sort by time and run directories list in order.
+/// A run's id: a UUID of version 7, so that ids sort by time and run directories list in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RunId(uuid::Uuid);

@@ -59,11 +59,12 @@ pub fn one_line(text: &str) -> String {
 
 /// The bytes of a path or a ref as one line of text; bytes that are no UTF-8 become `\xNN`.
 pub fn bytes_line(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         out.push_str(&one_line(chunk.valid()));
         for byte in chunk.invalid() {
-            out.push_str(&format!("\\x{byte:02x}"));
+            write!(out, "\\x{byte:02x}").ok();
         }
     }
     out

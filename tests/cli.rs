@@ -1,7 +1,10 @@
 //! What people see: every command's words and exit codes, in a pipe. Nothing here needs Codex.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod support;
 
+use std::fmt::Write as _;
 use std::process::Output;
 
 use serde_json::Value;
@@ -12,7 +15,7 @@ fn seen(scene: &Scene, output: &Output) -> String {
     let mut page = format!("exit {}\n", output.status.code().unwrap());
     for (name, stream) in [("out", &output.stdout), ("err", &output.stderr)] {
         for line in text(stream).lines() {
-            page.push_str(&format!("{name}| {line}\n"));
+            writeln!(page, "{name}| {line}").unwrap();
         }
     }
     let page = page.replace(&scene.path("").display().to_string(), "[scene]/");
@@ -212,7 +215,7 @@ fn a_linked_worktree_uses_the_one_orchestrator() {
     scene.git(&["commit", "--quiet", "-m", "start"]);
     let other = scene.path("other");
     scene.git(&["worktree", "add", "--quiet", "-b", "topic", other.to_str().unwrap()]);
-    std::fs::write(other.join("b"), "2").unwrap();
+    orchestrator::files::write(&other.join("b"), b"2").unwrap();
     scene.git_in(&other, &["add", "b"]);
     scene.git_in(&other, &["commit", "--quiet", "-m", "add b"]);
     scene.wait();

@@ -1,5 +1,7 @@
 //! The demo, as a person on a fresh machine runs it.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod support;
 
 use support::{Scene, codex, text, wait_for};

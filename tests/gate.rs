@@ -1,5 +1,7 @@
 //! The gate before a push: real git, a real push, a person at a real terminal.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod support;
 
 use std::io::{Read as _, Write as _};

@@ -1,6 +1,8 @@
 //! The main job from end to end: the built binary, real git, the real Codex CLI in its sandbox, and a scripted server
 //! where the model would be.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod support;
 
 use std::io::Read as _;
@@ -37,7 +39,7 @@ fn a_commit_becomes_checked_artifacts_through_the_real_codex() {
     // A hook that was there before, and a working tree that is not clean.
     let old_hook = scene.top.join(".git/hooks/post-commit");
     std::fs::create_dir_all(old_hook.parent().unwrap()).unwrap();
-    scene.script(&old_hook, "#!/bin/sh\necho ran >> ../old-hook\n");
+    Scene::script(&old_hook, "#!/bin/sh\necho ran >> ../old-hook\n");
     scene.write("triggers.yaml", CHAIN);
     scene.write("Makefile", "test:\n\t@echo one passed\n");
     scene.git(&["add", "."]);

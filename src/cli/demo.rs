@@ -237,7 +237,7 @@ impl Stage {
     /// Runs a command of this program as a person would, in the scratch repository and its environment: a worker that
     /// it may have to start must get that environment too, and not the person's own Codex.
     fn orchestrator(&self, ui: &mut Ui, arguments: &[&str]) -> Result<()> {
-        self.say_command(ui, &format!("git orchestrator {}", arguments.join(" ")))?;
+        say_command(ui, &format!("git orchestrator {}", arguments.join(" ")))?;
         duct::cmd(&self.own_program, arguments)
             .dir(&self.repository)
             .full_env(self.environment.iter())
@@ -288,18 +288,13 @@ impl Stage {
         self.write(crate::dispatch::TABLE, &table)?;
         self.git(&["add", "--all"])?;
         self.git(&["commit", "--quiet", "--message=start the project"])?;
-        self.say_command(ui, "git init && git commit -m \"start the project\"")
-    }
-
-    fn say_command(&self, ui: &mut Ui, command: &str) -> Result<()> {
-        ui.line(format!("\n{CYAN}${CYAN:#} {BOLD}{command}{BOLD:#}"))?;
-        Ok(())
+        say_command(ui, "git init && git commit -m \"start the project\"")
     }
 
     /// Commits everything, shows how long git took and what the hook said, and follows the runs to their end.
     fn commit_and_wait(&self, ui: &mut Ui, message: &str, what: &str) -> Result<Vec<Run>> {
         self.git(&["add", "--all"])?;
-        self.say_command(ui, &format!("git commit -m \"{message}\""))?;
+        say_command(ui, &format!("git commit -m \"{message}\""))?;
         let before = self.runs()?.len();
         let begun = Instant::now();
         let said = self.git(&["commit", "--quiet", &format!("--message={message}")])?;
@@ -329,7 +324,7 @@ impl Stage {
     fn show(&self, ui: &mut Ui, run: &Run) -> Result<()> {
         let style = state_style(run.state);
         ui.line(format!("\n{BOLD}{}{BOLD:#} {style}{}{style:#}", run.job.row.role, run.state))?;
-        let Some(page) = run.artifacts.iter().find(|path| path.ends_with(".md")) else {
+        let Some(page) = run.artifact("md") else {
             ui.prose(&format!("  {}", text::one_line(&run.reason)))?;
             return Ok(());
         };
@@ -343,6 +338,12 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// A command as a person would type it.
+fn say_command(ui: &mut Ui, command: &str) -> Result<()> {
+    ui.line(format!("\n{CYAN}${CYAN:#} {BOLD}{command}{BOLD:#}"))?;
+    Ok(())
 }
 
 /// The closing words: what came out and where it lies.

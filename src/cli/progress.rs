@@ -250,27 +250,24 @@ pub fn result(ui: &mut Ui, run: &Run) -> Result<()> {
     let (role, commit) = (&run.job.row.role, run.job.change.head.short());
     let head = format!("{role} {commit} {}", run.state);
     let styled = format!("{BOLD}{role}{BOLD:#} {commit} {style}{}{style:#}", run.state);
-    let page = run.artifacts.iter().find(|path| path.ends_with(".md")).map(|path| text::one_line(path));
+    let page = run.artifact("md").map(text::one_line);
     let summary = text::one_line(&super::status::summary(run));
     let summary = if summary.is_empty() { summary } else { format!(" · {summary}") };
-    match ui.width() {
-        Some(width) => {
-            // What failed is told in full: the end of the sentence is what to type.
-            if run.state == State::Succeeded {
-                let room = width.saturating_sub(head.chars().count());
-                ui.line(format!("{styled}{}", text::clipped(&summary, room)))?;
-            } else {
-                ui.line(styled)?;
-                ui.prose(&format!("  {}", summary.trim_start_matches(" · ")))?;
-            }
-            if let Some(page) = page {
-                ui.line(format!("  {DIM}{page}{DIM:#}"))?;
-            }
-        }
-        None => {
-            let page = page.map_or_else(String::new, |page| format!(" · {page}"));
-            ui.line(format!("{styled}{summary}{page}"))?;
-        }
+    let Some(width) = ui.width() else {
+        let page = page.map_or_else(String::new, |page| format!(" · {page}"));
+        ui.line(format!("{styled}{summary}{page}"))?;
+        return Ok(());
+    };
+    // What failed is told in full: the end of the sentence is what to type.
+    if run.state == State::Succeeded {
+        let room = width.saturating_sub(head.chars().count());
+        ui.line(format!("{styled}{}", text::clipped(&summary, room)))?;
+    } else {
+        ui.line(styled)?;
+        ui.prose(&format!("  {}", summary.trim_start_matches(" · ")))?;
+    }
+    if let Some(page) = page {
+        ui.line(format!("  {DIM}{page}{DIM:#}"))?;
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ pub fn cancel(ui: &mut Ui, args: &CancelArgs) -> Result<ExitCode> {
     let mut world = World::here()?;
     let run = world.run(&args.run)?;
     if run.state.is_terminal() {
-        return Err(Error::refused(format!("run {} has ended: it {} already", run.id.short(), verb(run.state))));
+        return Err(Error::refused(format!("run {} has ended already: it is {}", run.id.short(), run.state)));
     }
     // The request first: if the worker takes the run this very moment, it finds it.
     world.ledger.request_cancel(run.id, "a person")?;
@@ -51,16 +51,6 @@ pub fn cancel(ui: &mut Ui, args: &CancelArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn verb(state: State) -> &'static str {
-    match state {
-        State::Succeeded => "succeeded",
-        State::Failed => "failed",
-        State::Cancelled => "was cancelled",
-        State::Superseded => "was superseded",
-        _ => "ended",
-    }
-}
-
 /// Run an ended run's job once more, or release a held one
 #[derive(Debug, clap::Args)]
 pub struct RetryArgs {
@@ -75,16 +65,14 @@ pub struct RetryArgs {
 pub fn retry(ui: &mut Ui, args: &RetryArgs) -> Result<ExitCode> {
     let mut world = World::here()?;
     let run = world.run(&args.run)?;
-    let (id, what) = match run.state {
-        State::Held => {
-            world.ledger.decide(run.id, Transition::of(Happening::Released, "released by a person"))?;
-            (run.id, "released")
-        }
-        state if state.is_terminal() => (world.ledger.enqueue_again(run.id)?, "queued again"),
-        state => {
-            return Err(Error::refused(format!("run {} is {state}: it has not ended", run.id.short()))
-                .hint(format!("`git orchestrator wait {0}`, or `cancel {0}` first", run.id.short())));
-        }
+    let (id, what) = if run.state == State::Held {
+        world.ledger.decide(run.id, Transition::of(Happening::Released, "released by a person"))?;
+        (run.id, "released")
+    } else if run.state.is_terminal() {
+        (world.ledger.enqueue_again(run.id)?, "queued again")
+    } else {
+        return Err(Error::refused(format!("run {} is {}: it has not ended", run.id.short(), run.state))
+            .hint(format!("`git orchestrator wait {0}`, or `cancel {0}` first", run.id.short())));
     };
     world.worker()?;
     if args.json {

@@ -73,13 +73,13 @@ fn prompt(ui: &mut Ui, world: &World, runs: &[Run]) -> Result<ExitCode> {
 }
 
 fn artifact(world: &World, run: &Run, extension: &str) -> Result<Option<String>> {
-    let Some(path) = run.artifacts.iter().find(|path| path.ends_with(extension)) else { return Ok(None) };
+    let Some(path) = run.artifact(extension) else { return Ok(None) };
     let bytes = files::read(&world.layout.home().join(path), ARTIFACT_BYTES_MAX)?;
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn view(world: &World, run: &Run) -> Result<Value> {
-    let artifact = artifact(world, run, ".json")?.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let artifact = artifact(world, run, "json")?.and_then(|text| serde_json::from_str::<Value>(&text).ok());
     Ok(json!({
         "run": RunView::of(run, world.layout.home(), &world.run_directory(run)),
         "history": world.ledger.history(Some(run.id), 1000)?,
@@ -123,7 +123,7 @@ fn page(ui: &mut Ui, world: &World, run: &Run) -> Result<()> {
     for step in world.ledger.steps(run.id)? {
         ui.line(format!("  {DIM}{:<10}{DIM:#} {}", step.name, text::one_line(&step.note)))?;
     }
-    match artifact(world, run, ".md")? {
+    match artifact(world, run, "md")? {
         Some(page) => {
             ui.line("")?;
             ui.markdown(text::shown(&page).lines(), "")?;

@@ -131,8 +131,6 @@ fn next_step(runs: &[Run], is_paused: bool) -> Option<String> {
         return Some("git orchestrator resume".to_owned());
     }
     let newest = runs.first()?;
-    Some(match newest.state {
-        State::Failed | State::Held => format!("git orchestrator retry {}", newest.id.short()),
-        _ => format!("git orchestrator show {}", newest.id.short()),
-    })
+    let verb = if matches!(newest.state, State::Failed | State::Held) { "retry" } else { "show" };
+    Some(format!("git orchestrator {verb} {}", newest.id.short()))
 }

@@ -71,7 +71,7 @@ fn decide(ui: &mut Ui, revision: &str, why: &str, approved: bool) -> Result<Exit
     let verdict =
         Verdict { tree: commit.tree, commit: id.clone(), approved, who, why: why.to_owned(), at: Timestamp::now() };
     world.ledger.record_verdict(&verdict)?;
-    let word = if approved { "approved" } else { "rejected" };
-    ui.line(format!("{word} the tree of {}", id.short()))?;
+    let done = if approved { "approved" } else { "rejected" };
+    ui.line(format!("{done} the tree of {}", id.short()))?;
     Ok(ExitCode::SUCCESS)
 }

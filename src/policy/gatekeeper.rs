@@ -57,6 +57,10 @@ pub trait Gatekeeper {
     fn decide(&self, action: &Action) -> Decision;
 }
 
+/// What makes a line more than plain words: an operator, an expansion, a redirection, a comment, an assignment.
+const SYNTAX: &[char] =
+    &['$', '`', '\\', ';', '&', '|', '<', '>', '(', ')', '{', '}', '*', '?', '[', ']', '!', '~', '#', '=', '^'];
+
 /// The allow-list of a role's command prefixes.
 ///
 /// A line is allowed only if it is plain words (no expansion, redirection, operator or assignment) and begins with the
@@ -87,8 +91,6 @@ impl AllowList {
             rule: rule.to_owned(),
             reason: reason.to_owned(),
         };
-        const SYNTAX: &[char] =
-            &['$', '`', '\\', ';', '&', '|', '<', '>', '(', ')', '{', '}', '*', '?', '[', ']', '!', '~', '#', '=', '^'];
         if line.chars().any(char::is_control) {
             return deny("control-character", "the line holds a control character");
         }

@@ -1,4 +1,5 @@
-//! The ledger: the one source of truth for events, runs and what happened to them, in an embedded SQLite database.
+//! The ledger: the one source of truth for events, runs and what happened to them, in an embedded `SQLite`
+//! database.
 //!
 //! Every change is one immediate transaction, so that several processes (the worker, commands) can write. WAL mode with
 //! full synchronisation: what was committed survives a power cut. Nothing outside this file knows a column.
@@ -138,7 +139,7 @@ fn to_json<T: Serialize>(what: &str, value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|source| StoreError::Damaged { what: what.to_owned(), source })
 }
 
-/// SQLite's integers are signed; ours never reach the sign bit.
+/// The database's integers are signed; ours never reach the sign bit.
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

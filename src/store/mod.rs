@@ -12,7 +12,7 @@ pub mod ledger;
 pub mod spool;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -144,6 +144,14 @@ pub struct Run {
     pub artifacts: Vec<String>,
     /// A scripted model carries it out, not an agent.
     pub rehearsal: bool,
+}
+
+impl Run {
+    /// The artifact with this extension, relative to the directory that holds `.orchestrator`.
+    pub fn artifact(&self, extension: &str) -> Option<&str> {
+        let has_it = |path: &&String| Path::new(path.as_str()).extension().is_some_and(|found| found == extension);
+        self.artifacts.iter().find(has_it).map(String::as_str)
+    }
 }
 
 /// The right to work on a run. Every write of the worker shows it; a newer claim makes it worthless.

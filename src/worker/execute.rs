@@ -177,7 +177,7 @@ impl Worker {
         let capabilities = runtime
             .probe(&self.environment, &sandbox, &workspace.path)
             .await
-            .map_err(|failure| self.ended_by(run, failure, Usage::default()))?;
+            .map_err(|failure| self.ended_by(run, &failure, Usage::default()))?;
         let place = workspace.path.display().to_string();
         let runtime_name = runtime.name();
         record.step(
@@ -225,7 +225,7 @@ impl Worker {
         while let Some(id) = cause.filter(|_| handoffs.len() < CHAIN_MAX) {
             let earlier = self.ledger.run(id)?;
             cause = earlier.job.caused_by;
-            let Some(path) = earlier.artifacts.iter().find(|path| path.ends_with(".json")) else { continue };
+            let Some(path) = earlier.artifact("json") else { continue };
             let Some(bytes) = files::read(&self.layout.home().join(path), HANDOFF_BYTES_MAX)? else {
                 return Err(Error::failed(format!("the artifact {path} of run {} is gone", id.short())).into());
             };
@@ -237,7 +237,7 @@ impl Worker {
             }
             handoffs.push(Handoff {
                 role: earlier.job.row.role.clone(),
-                path: path.clone(),
+                path: path.to_owned(),
                 answer: artifact.get("answer").map(Value::to_string).unwrap_or_default(),
                 digest: Digest::of(&bytes),
             });
@@ -304,7 +304,7 @@ impl Worker {
         record.flush()?;
         let result = result.map_err(|failure| {
             record.activity(Activity::TurnFailed { message: failure.message.clone() });
-            self.ended_by(run, failure, *spent)
+            self.ended_by(run, &failure, *spent)
         });
         let outcome = result?;
         *spent = spent.plus(outcome.usage);
@@ -320,7 +320,7 @@ impl Worker {
     }
 
     /// What becomes of a run whose turn or probe failed.
-    fn ended_by(&self, run: &Run, failure: Failure, spent: Usage) -> Ended {
+    fn ended_by(&self, run: &Run, failure: &Failure, spent: Usage) -> Ended {
         let limits = &run.job.policy().limits;
         let usage = spent.plus(failure.usage);
         let reason = match &failure.fix {
@@ -329,25 +329,22 @@ impl Worker {
         };
         let transition = |happening, reason| Transition { usage, ..Transition::of(happening, reason) };
         let asked = self.ledger.run(run.id).is_ok_and(|run| run.cancel_requested);
-        Ended::With(Box::new(match failure.class {
-            Class::Cancelled if asked => transition(Happening::Cancelled, "cancelled by a person".to_owned()),
-            Class::Cancelled => {
-                transition(Happening::Recovered, "the worker was told to end; it begins again".to_owned())
-            }
-            class if !class.is_retryable() => transition(Happening::Failed, reason),
-            _ if run.attempt >= limits.attempts => {
-                let tries = if run.attempt == 1 { "1 attempt".to_owned() } else { format!("{} attempts", run.attempt) };
-                transition(Happening::Failed, format!("gave up after {tries}: {reason}"))
-            }
-            _ if run.usage.plus(usage).total() >= limits.tokens => {
-                transition(Happening::Failed, format!("{reason} · no further attempt: the run's tokens are used up"))
-            }
-            _ => {
-                let wait = backoff(run.attempt).max(failure.retry_after.unwrap_or_default());
-                let reason = format!("{reason} · attempt {} in {}", run.attempt + 1, crate::text::duration(wait));
-                let not_before = Some(Timestamp::now().plus(wait));
-                Transition { not_before, ..transition(Happening::AttemptFailed, reason) }
-            }
+        Ended::With(Box::new(if failure.class == Class::Cancelled && asked {
+            transition(Happening::Cancelled, "cancelled by a person".to_owned())
+        } else if failure.class == Class::Cancelled {
+            transition(Happening::Recovered, "the worker was told to end; it begins again".to_owned())
+        } else if !failure.class.is_retryable() {
+            transition(Happening::Failed, reason)
+        } else if run.attempt >= limits.attempts {
+            let tries = if run.attempt == 1 { "1 attempt".to_owned() } else { format!("{} attempts", run.attempt) };
+            transition(Happening::Failed, format!("gave up after {tries}: {reason}"))
+        } else if run.usage.plus(usage).total() >= limits.tokens {
+            transition(Happening::Failed, format!("{reason} · no further attempt: the run's tokens are used up"))
+        } else {
+            let wait = backoff(run.attempt).max(failure.retry_after.unwrap_or_default());
+            let reason = format!("{reason} · attempt {} in {}", run.attempt + 1, crate::text::duration(wait));
+            let not_before = Some(Timestamp::now().plus(wait));
+            Transition { not_before, ..transition(Happening::AttemptFailed, reason) }
         }))
     }
 

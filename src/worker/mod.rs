@@ -28,6 +28,9 @@ use crate::store::{Run, Store, StoreError, Transition, spool};
 /// How often a working or waiting worker looks for new events and for a person's word.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
+/// A day, in milliseconds.
+const DAY_MILLIS: u64 = 24 * 3600 * 1000;
+
 /// What a worker needs to know.
 pub struct Worker {
     layout: Layout,
@@ -174,7 +177,6 @@ impl Worker {
         if self.ledger.history(Some(run.id), 100)?.iter().any(released) {
             return Ok(None);
         }
-        const DAY_MILLIS: u64 = 24 * 3600 * 1000;
         let midnight = Timestamp::from_millis(now.millis() / DAY_MILLIS * DAY_MILLIS);
         let (runs, tokens) = self.ledger.spent_since(midnight)?;
         if let Some(limit) = runs_per_day.filter(|limit| runs >= *limit) {

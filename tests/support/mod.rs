@@ -4,7 +4,7 @@
 //! with the value; the environment of every child is made here and nothing of the caller's leaks in.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
-#![expect(clippy::disallowed_methods, reason = "tests start processes and write files of their own")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "this is a test's")]
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -224,12 +224,12 @@ impl Scene {
     }
 
     /// Writes an executable script.
-    pub(crate) fn script(&self, path: &Path, content: &str) {
+    pub(crate) fn script(path: &Path, content: &str) {
         fs::write(path, content).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// The processes that were started with this scene's CODEX_HOME, by `/proc`: the worker and what it started.
+    /// The processes that were started with this scene's Codex home, by `/proc`: the worker and what it started.
     pub(crate) fn processes(&self) -> Vec<i32> {
         let mark = format!("CODEX_HOME={}", self.path("codex").display());
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
