@@ -2,24 +2,26 @@
 //! database.
 //!
 //! Every change is one immediate transaction, so that several processes (the worker, commands) can write. WAL mode with
-//! full synchronisation: what was committed survives a power cut. Nothing outside this file knows a column.
+//! full synchronisation: what was committed survives a power cut. Nothing outside these files
+//! knows a column.
+
+mod queue;
+mod rows;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params, params_from_iter};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
+use self::queue::{Once, apply, enqueue, job_of};
+use self::rows::{from_json, from_json_string, one_run, select_runs, signed, time_of, to_json, unsigned};
 use super::{Claim, Filter, HistoryLine, Job, Run, Step, Store, StoreError, Transition, Verdict};
 use crate::clock::Timestamp;
 use crate::event::{Event, Hook};
 use crate::ids::{Digest, Oid, RunId};
 use crate::policy::admission::Admission;
-use crate::run::{self, Happening, State};
-use crate::runtime::Usage;
-use crate::triggers::Coalesce;
+use crate::run::{Happening, State};
 use crate::triggers::plan::{Plan, PlannedRow, Starts};
 
 /// The format of the file, in `PRAGMA user_version`.
@@ -78,280 +80,6 @@ impl Ledger {
     fn select(&self, tail: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<Run>> {
         select_runs(&self.connection, tail, parameters)
     }
-}
-
-/// The columns of a run, in the order [`read_run`] expects.
-const RUN_COLUMNS: &str = "id, job, state, reason, attempt, not_before, cancel, created_at, started_at, finished_at, \
-                           input_tokens, cached_tokens, output_tokens, artifacts, rehearsal, token";
-
-fn select_runs(connection: &Connection, tail: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<Run>> {
-    let doing = "cannot read runs";
-    let mut statement = connection.prepare_cached(&format!("SELECT {RUN_COLUMNS} FROM runs {tail}")).doing(doing)?;
-    let rows = statement.query_map(params_from_iter(parameters.iter()), |row| Ok(read_run(row))).doing(doing)?;
-    rows.map(|row| row.doing(doing)?.map(|(run, _)| run)).collect()
-}
-
-fn one_run(connection: &Connection, id: RunId) -> Result<(Run, u64)> {
-    let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE id = ?1");
-    connection
-        .query_row(&sql, [id.to_string()], |row| Ok(read_run(row)))
-        .optional()
-        .doing("cannot read a run")?
-        .ok_or_else(|| StoreError::NoSuchRun(id.to_string()))?
-}
-
-fn read_run(row: &Row<'_>) -> Result<(Run, u64)> {
-    let doing = "cannot read a run";
-    let id: String = row.get(0).doing(doing)?;
-    let what = format!("run {id}");
-    let state: String = row.get(2).doing(doing)?;
-    let time =
-        |column| -> Result<Option<Timestamp>> { Ok(row.get::<_, Option<i64>>(column).doing(doing)?.map(time_of)) };
-    let tokens = |column| -> Result<u64> { Ok(unsigned(row.get(column).doing(doing)?)) };
-    let run = Run {
-        id: from_json_string(&what, &id)?,
-        job: from_json(&what, &row.get::<_, String>(1).doing(doing)?)?,
-        state: from_json_string(&what, &state)?,
-        reason: row.get(3).doing(doing)?,
-        attempt: row.get(4).doing(doing)?,
-        not_before: time(5)?,
-        cancel_requested: row.get::<_, Option<String>>(6).doing(doing)?.is_some(),
-        created_at: time(7)?.unwrap_or_else(|| Timestamp::from_millis(0)),
-        started_at: time(8)?,
-        finished_at: time(9)?,
-        usage: Usage { input_tokens: tokens(10)?, cached_input_tokens: tokens(11)?, output_tokens: tokens(12)? },
-        artifacts: from_json(&what, &row.get::<_, String>(13).doing(doing)?)?,
-        rehearsal: row.get(14).doing(doing)?,
-    };
-    Ok((run, tokens(15)?))
-}
-
-fn from_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|source| StoreError::Damaged { what: what.to_owned(), source })
-}
-
-fn from_json_string<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
-    serde_json::from_value(serde_json::Value::from(text))
-        .map_err(|source| StoreError::Damaged { what: what.to_owned(), source })
-}
-
-fn to_json<T: Serialize>(what: &str, value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|source| StoreError::Damaged { what: what.to_owned(), source })
-}
-
-/// The database's integers are signed; ours never reach the sign bit.
-fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-fn unsigned(n: i64) -> u64 {
-    u64::try_from(n).unwrap_or(0)
-}
-
-fn time_of(millis: i64) -> Timestamp {
-    Timestamp::from_millis(unsigned(millis))
-}
-
-/// Appends a line to the history.
-fn append(
-    tx: &Transaction<'_>,
-    run: RunId,
-    at: Timestamp,
-    happening: Option<Happening>,
-    state: State,
-    reason: &str,
-) -> Result<()> {
-    tx.prepare_cached("INSERT INTO transitions (run, at, happening, state, reason) VALUES (?1, ?2, ?3, ?4, ?5)")
-        .and_then(|mut statement| {
-            statement.execute(params![
-                run.to_string(),
-                signed(at.millis()),
-                happening.map(Happening::as_str),
-                state.as_str(),
-                reason
-            ])
-        })
-        .doing("cannot record what happened")?;
-    Ok(())
-}
-
-/// Makes something happen to a run: the only place that changes a state.
-fn apply(tx: &Transaction<'_>, run: &Run, transition: &Transition, now: Timestamp) -> Result<State> {
-    let impossible = || StoreError::Impossible { run: run.id, state: run.state, happening: transition.happening };
-    let state = run::after(run.state, transition.happening).ok_or_else(impossible)?;
-    append(tx, run.id, now, Some(transition.happening), state, &transition.reason)?;
-    let begins = transition.happening == Happening::Claimed;
-    let artifacts = match &transition.artifacts {
-        Some(paths) => Some(to_json("artifacts", paths)?),
-        None => None,
-    };
-    tx.prepare_cached(
-        "UPDATE runs SET state = ?2, reason = ?3, not_before = ?4,
-             attempt = attempt + ?5,
-             started_at = CASE WHEN ?5 = 1 AND started_at IS NULL THEN ?6 ELSE started_at END,
-             finished_at = CASE WHEN ?7 = 1 THEN ?6 ELSE NULL END,
-             cancel = CASE WHEN ?7 = 1 THEN NULL ELSE cancel END,
-             input_tokens = input_tokens + ?8, cached_tokens = cached_tokens + ?9, output_tokens = output_tokens + ?10,
-             artifacts = coalesce(?11, artifacts), rehearsal = coalesce(?12, rehearsal)
-         WHERE id = ?1",
-    )
-    .and_then(|mut statement| {
-        statement.execute(params![
-            run.id.to_string(),
-            state.as_str(),
-            transition.reason,
-            transition.not_before.map(|at| signed(at.millis())),
-            i64::from(begins),
-            signed(now.millis()),
-            i64::from(state.is_terminal()),
-            signed(transition.usage.input_tokens),
-            signed(transition.usage.cached_input_tokens),
-            signed(transition.usage.output_tokens),
-            artifacts,
-            transition.rehearsal,
-        ])
-    })
-    .doing("cannot update a run")?;
-    if state.is_terminal() {
-        follow(tx, run, state, now)?;
-    }
-    Ok(state)
-}
-
-/// Queues the rows that follow `run` when it ends as `state`. In the transaction that ends it, so that a crash cannot
-/// part the two.
-fn follow(tx: &Transaction<'_>, run: &Run, state: State, now: Timestamp) -> Result<()> {
-    for row in &run.job.followers {
-        let Starts::After { runs } = &row.starts else { continue };
-        if runs.iter().any(|(trigger, wanted)| *trigger == run.job.row.trigger && *wanted == state) {
-            let job = Job { row: row.clone(), caused_by: Some(run.id), retry_of: None, ..run.job.clone() };
-            enqueue(tx, job, Once::Always, now)?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether an earlier run of the same row for the same commit makes this job needless.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Once {
-    /// Yes: another event named the same commit.
-    PerCommit,
-    /// No: a person asked, or another run did.
-    Always,
-}
-
-/// Queues a job, or lets a run that still waits take it up.
-fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Timestamp) -> Result<Option<RunId>> {
-    let doing = "cannot queue a run";
-    let trigger = job.row.trigger.clone();
-    if once == Once::PerCommit && job.row.coalesce != Coalesce::None {
-        let known: Option<String> = tx
-            .query_row(
-                r#"SELECT id FROM runs WHERE "commit" = ?1 AND trigger = ?2 LIMIT 1"#,
-                params![job.change.head.as_str(), trigger],
-                |row| row.get(0),
-            )
-            .optional()
-            .doing(doing)?;
-        if let Some(run) = known {
-            link(tx, &run, &job.event)?;
-            return Ok(None);
-        }
-    }
-    let key = coalescing_key(&job);
-    if let Some(key) = &key
-        && let Some(waiting) = select_runs(
-            tx,
-            "WHERE coalesce_key = ?1 AND state IN ('queued', 'held') AND attempt = 0 ORDER BY seq DESC LIMIT 1",
-            &[key],
-        )?
-        .into_iter()
-        .next()
-    {
-        // Commits that come one after another are one change, from before the first to the last.
-        if job.change.base.as_ref() == Some(&waiting.job.change.head) {
-            job.change.base.clone_from(&waiting.job.change.base);
-        }
-        // A held run goes on saying why it is held.
-        let reason = if waiting.state == State::Held {
-            waiting.reason.clone()
-        } else {
-            format!("took up {} in place of {}", job.change.head.short(), waiting.job.change.head.short())
-        };
-        tx.execute(
-            r#"UPDATE runs SET job = ?2, "commit" = ?3, tree = ?4 WHERE id = ?1"#,
-            params![
-                waiting.id.to_string(),
-                to_json("job", &job)?,
-                job.change.head.as_str(),
-                job.tree.as_ref().map(Oid::as_str)
-            ],
-        )
-        .doing(doing)?;
-        link(tx, &waiting.id.to_string(), &job.event)?;
-        let transition = Transition::of(Happening::Absorbed, reason);
-        apply(tx, &waiting, &Transition { not_before: waiting.not_before, ..transition }, now)?;
-        return Ok(Some(waiting.id));
-    }
-    let id = RunId::new();
-    let admission = job.row.admission.clone();
-    tx.execute(
-        r#"INSERT INTO runs (id, trigger, coalesce_key, "commit", job, created_at, state, tree, role)
-           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"#,
-        params![
-            id.to_string(),
-            trigger,
-            key,
-            job.change.head.as_str(),
-            to_json("job", &job)?,
-            signed(now.millis()),
-            State::Queued.as_str(),
-            job.tree.as_ref().map(Oid::as_str),
-            job.row.role,
-        ],
-    )
-    .doing(doing)?;
-    link(tx, &id.to_string(), &job.event)?;
-    append(tx, id, now, None, State::Queued, "")?;
-    if let Admission::Held { reason } = admission {
-        let (run, _) = one_run(tx, id)?;
-        apply(tx, &run, &Transition::of(Happening::Held, reason), now)?;
-    }
-    Ok(Some(id))
-}
-
-/// Waiting runs of the same key become one. `None`: this one is never taken up into another.
-fn coalescing_key(job: &Job) -> Option<String> {
-    match job.row.coalesce {
-        // What a person asks for by name is carried out as asked.
-        _ if job.retry_of.is_some() => None,
-        // A detached HEAD has no branch to share: one job for each commit.
-        Coalesce::Branch => job.branch.as_ref().map(|branch| format!("{}\0{branch}", job.row.trigger)),
-        Coalesce::Commit | Coalesce::None => None,
-    }
-}
-
-fn link(tx: &Transaction<'_>, run: &str, event: &Digest) -> Result<()> {
-    tx.execute("INSERT OR IGNORE INTO run_events (run, event) VALUES (?1, ?2)", params![run, event.as_str()])
-        .doing("cannot link an event to its run")?;
-    Ok(())
-}
-
-fn job_of(plan: &Plan, row: &PlannedRow, followers: &[PlannedRow]) -> Option<Job> {
-    Some(Job {
-        row: row.clone(),
-        followers: followers.to_vec(),
-        event: plan.event.key.clone(),
-        change: plan.event.change.clone()?,
-        tree: plan.event.tree.clone(),
-        branch: plan.event.branch.clone(),
-        worktree: plan.event.worktree.clone(),
-        budget: plan.budget,
-        artifacts: plan.artifacts,
-        table: plan.table.clone(),
-        caused_by: None,
-        retry_of: None,
-    })
 }
 
 impl Store for Ledger {

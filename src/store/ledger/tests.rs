@@ -8,10 +8,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::{Actor, Change, Detail, SCHEMA};
 use crate::policy::{Budget, Limits, RolePolicy, SandboxMode};
+use crate::run;
 use crate::store::layout::Layout;
 use crate::store::spool;
-use crate::triggers::ArtifactRules;
 use crate::triggers::plan;
+use crate::triggers::{ArtifactRules, Coalesce};
 
 fn oid(n: u32) -> Oid {
     format!("{n:040x}").replacen('0', "a", 1).parse().unwrap()

@@ -1,0 +1,217 @@
+//! What happens to runs, inside one transaction: queueing, taking up newer events, transitions, what follows an end.
+//!
+//! [`apply`] is the only place that changes a state, and it asks the table of transitions.
+
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::rows::{one_run, select_runs, signed, to_json};
+use super::{Doing as _, Result};
+use crate::clock::Timestamp;
+use crate::ids::{Digest, Oid, RunId};
+use crate::policy::admission::Admission;
+use crate::run::{self, Happening, State};
+use crate::store::{Job, Run, StoreError, Transition};
+use crate::triggers::Coalesce;
+use crate::triggers::plan::{Plan, PlannedRow, Starts};
+
+/// Appends a line to the history.
+fn append(
+    tx: &Transaction<'_>,
+    run: RunId,
+    at: Timestamp,
+    happening: Option<Happening>,
+    state: State,
+    reason: &str,
+) -> Result<()> {
+    tx.prepare_cached("INSERT INTO transitions (run, at, happening, state, reason) VALUES (?1, ?2, ?3, ?4, ?5)")
+        .and_then(|mut statement| {
+            statement.execute(params![
+                run.to_string(),
+                signed(at.millis()),
+                happening.map(Happening::as_str),
+                state.as_str(),
+                reason
+            ])
+        })
+        .doing("cannot record what happened")?;
+    Ok(())
+}
+
+/// Makes something happen to a run: the only place that changes a state.
+pub(super) fn apply(tx: &Transaction<'_>, run: &Run, transition: &Transition, now: Timestamp) -> Result<State> {
+    let impossible = || StoreError::Impossible { run: run.id, state: run.state, happening: transition.happening };
+    let state = run::after(run.state, transition.happening).ok_or_else(impossible)?;
+    append(tx, run.id, now, Some(transition.happening), state, &transition.reason)?;
+    let begins = transition.happening == Happening::Claimed;
+    let artifacts = match &transition.artifacts {
+        Some(paths) => Some(to_json("artifacts", paths)?),
+        None => None,
+    };
+    tx.prepare_cached(
+        "UPDATE runs SET state = ?2, reason = ?3, not_before = ?4,
+             attempt = attempt + ?5,
+             started_at = CASE WHEN ?5 = 1 AND started_at IS NULL THEN ?6 ELSE started_at END,
+             finished_at = CASE WHEN ?7 = 1 THEN ?6 ELSE NULL END,
+             cancel = CASE WHEN ?7 = 1 THEN NULL ELSE cancel END,
+             input_tokens = input_tokens + ?8, cached_tokens = cached_tokens + ?9, output_tokens = output_tokens + ?10,
+             artifacts = coalesce(?11, artifacts), rehearsal = coalesce(?12, rehearsal)
+         WHERE id = ?1",
+    )
+    .and_then(|mut statement| {
+        statement.execute(params![
+            run.id.to_string(),
+            state.as_str(),
+            transition.reason,
+            transition.not_before.map(|at| signed(at.millis())),
+            i64::from(begins),
+            signed(now.millis()),
+            i64::from(state.is_terminal()),
+            signed(transition.usage.input_tokens),
+            signed(transition.usage.cached_input_tokens),
+            signed(transition.usage.output_tokens),
+            artifacts,
+            transition.rehearsal,
+        ])
+    })
+    .doing("cannot update a run")?;
+    if state.is_terminal() {
+        follow(tx, run, state, now)?;
+    }
+    Ok(state)
+}
+
+/// Queues the rows that follow `run` when it ends as `state`. In the transaction that ends it, so that a crash cannot
+/// part the two.
+fn follow(tx: &Transaction<'_>, run: &Run, state: State, now: Timestamp) -> Result<()> {
+    for row in &run.job.followers {
+        let Starts::After { runs } = &row.starts else { continue };
+        if runs.iter().any(|(trigger, wanted)| *trigger == run.job.row.trigger && *wanted == state) {
+            let job = Job { row: row.clone(), caused_by: Some(run.id), retry_of: None, ..run.job.clone() };
+            enqueue(tx, job, Once::Always, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an earlier run of the same row for the same commit makes this job needless.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Once {
+    /// Yes: another event named the same commit.
+    PerCommit,
+    /// No: a person asked, or another run did.
+    Always,
+}
+
+/// Queues a job, or lets a run that still waits take it up.
+pub(super) fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Timestamp) -> Result<Option<RunId>> {
+    let doing = "cannot queue a run";
+    let trigger = job.row.trigger.clone();
+    if once == Once::PerCommit && job.row.coalesce != Coalesce::None {
+        let known: Option<String> = tx
+            .query_row(
+                r#"SELECT id FROM runs WHERE "commit" = ?1 AND trigger = ?2 LIMIT 1"#,
+                params![job.change.head.as_str(), trigger],
+                |row| row.get(0),
+            )
+            .optional()
+            .doing(doing)?;
+        if let Some(run) = known {
+            link(tx, &run, &job.event)?;
+            return Ok(None);
+        }
+    }
+    let key = coalescing_key(&job);
+    if let Some(key) = &key
+        && let Some(waiting) = select_runs(
+            tx,
+            "WHERE coalesce_key = ?1 AND state IN ('queued', 'held') AND attempt = 0 ORDER BY seq DESC LIMIT 1",
+            &[key],
+        )?
+        .into_iter()
+        .next()
+    {
+        // Commits that come one after another are one change, from before the first to the last.
+        if job.change.base.as_ref() == Some(&waiting.job.change.head) {
+            job.change.base.clone_from(&waiting.job.change.base);
+        }
+        // A held run goes on saying why it is held.
+        let reason = if waiting.state == State::Held {
+            waiting.reason.clone()
+        } else {
+            format!("took up {} in place of {}", job.change.head.short(), waiting.job.change.head.short())
+        };
+        tx.execute(
+            r#"UPDATE runs SET job = ?2, "commit" = ?3, tree = ?4 WHERE id = ?1"#,
+            params![
+                waiting.id.to_string(),
+                to_json("job", &job)?,
+                job.change.head.as_str(),
+                job.tree.as_ref().map(Oid::as_str)
+            ],
+        )
+        .doing(doing)?;
+        link(tx, &waiting.id.to_string(), &job.event)?;
+        let transition = Transition::of(Happening::Absorbed, reason);
+        apply(tx, &waiting, &Transition { not_before: waiting.not_before, ..transition }, now)?;
+        return Ok(Some(waiting.id));
+    }
+    let id = RunId::new();
+    let admission = job.row.admission.clone();
+    tx.execute(
+        r#"INSERT INTO runs (id, trigger, coalesce_key, "commit", job, created_at, state, tree, role)
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"#,
+        params![
+            id.to_string(),
+            trigger,
+            key,
+            job.change.head.as_str(),
+            to_json("job", &job)?,
+            signed(now.millis()),
+            State::Queued.as_str(),
+            job.tree.as_ref().map(Oid::as_str),
+            job.row.role,
+        ],
+    )
+    .doing(doing)?;
+    link(tx, &id.to_string(), &job.event)?;
+    append(tx, id, now, None, State::Queued, "")?;
+    if let Admission::Held { reason } = admission {
+        let (run, _) = one_run(tx, id)?;
+        apply(tx, &run, &Transition::of(Happening::Held, reason), now)?;
+    }
+    Ok(Some(id))
+}
+
+/// Waiting runs of the same key become one. `None`: this one is never taken up into another.
+fn coalescing_key(job: &Job) -> Option<String> {
+    match job.row.coalesce {
+        // What a person asks for by name is carried out as asked.
+        _ if job.retry_of.is_some() => None,
+        // A detached HEAD has no branch to share: one job for each commit.
+        Coalesce::Branch => job.branch.as_ref().map(|branch| format!("{}\0{branch}", job.row.trigger)),
+        Coalesce::Commit | Coalesce::None => None,
+    }
+}
+
+fn link(tx: &Transaction<'_>, run: &str, event: &Digest) -> Result<()> {
+    tx.execute("INSERT OR IGNORE INTO run_events (run, event) VALUES (?1, ?2)", params![run, event.as_str()])
+        .doing("cannot link an event to its run")?;
+    Ok(())
+}
+
+pub(super) fn job_of(plan: &Plan, row: &PlannedRow, followers: &[PlannedRow]) -> Option<Job> {
+    Some(Job {
+        row: row.clone(),
+        followers: followers.to_vec(),
+        event: plan.event.key.clone(),
+        change: plan.event.change.clone()?,
+        tree: plan.event.tree.clone(),
+        branch: plan.event.branch.clone(),
+        worktree: plan.event.worktree.clone(),
+        budget: plan.budget,
+        artifacts: plan.artifacts,
+        table: plan.table.clone(),
+        caused_by: None,
+        retry_of: None,
+    })
+}
