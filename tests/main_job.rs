@@ -229,3 +229,21 @@ fn no_commit_is_left_lying_when_the_worker_is_about_to_end() {
         (n == 40).then_some(())
     });
 }
+
+#[test]
+fn artifacts_are_tracked_where_the_table_says_so() {
+    let Some(codex) = codex() else { return };
+    let server = Server::in_background(Scripted::new()).unwrap();
+    let scene = Scene::new().with_codex(&codex, server.url());
+    scene.write("triggers.yaml", &format!("{TESTER_ON_COMMIT}artifacts: {{ track: true }}\n"));
+    scene.write("Makefile", "test:\n\t@echo one passed\n");
+    scene.git(&["add", "."]);
+    scene.git(&["commit", "--quiet", "-m", "start"]);
+    scene.ok(&["install"]);
+    scene.commit("a", "1", "one");
+    assert_eq!(scene.wait(), 0, "{}", scene.ok(&["status"]));
+    let seen = scene.git(&["status", "--porcelain", "--untracked-files=all"]);
+    let mut seen: Vec<_> = seen.lines().map(|line| line.rsplit('/').next().unwrap()).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [".gitignore", "tester.json", "tester.md"]);
+}

@@ -9,14 +9,27 @@ use super::Artifact;
 use super::markdown::{code, inline};
 use crate::files;
 use crate::run::State;
-use crate::store::Run;
-use crate::store::layout::DIRECTORY;
+use crate::store::layout::{DIRECTORY, Layout};
+use crate::store::{Filter, Run, Store, StoreError};
 
 /// How many entries a section shows.
 const SHOWN: usize = 20;
 
 /// The largest artifact that is looked into for its mark.
 const ARTIFACT_BYTES: u64 = 4 << 20;
+
+/// How many runs are looked through for what waits.
+const RUNS_LOOKED_THROUGH: usize = 200;
+
+/// Writes `INBOX.md` anew from the ledger. It can be made again at any time, so that a failure to write it is logged and
+/// fails nothing.
+pub fn refresh_inbox(layout: &Layout, store: &dyn Store) -> Result<(), StoreError> {
+    let runs = store.runs(&Filter { limit: Some(RUNS_LOOKED_THROUGH), ..Filter::default() })?;
+    if let Err(error) = files::write(&layout.inbox(), inbox(layout.home(), &runs).as_bytes()) {
+        tracing::error!(error = %error.chain(), "cannot write the inbox");
+    }
+    Ok(())
+}
 
 /// The inbox page for these runs (newest first): what waits for a person, with the command to type. `home` is the
 /// directory that holds `.orchestrator`; artifacts that are no longer there are not listed.

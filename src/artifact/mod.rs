@@ -15,7 +15,7 @@ mod redact;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::inbox::inbox;
+pub use self::inbox::{inbox, refresh_inbox};
 pub use self::judge::judge;
 pub use self::publish::publish;
 pub use self::redact::redacted;

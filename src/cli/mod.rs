@@ -119,13 +119,6 @@ fn is_broken_pipe(error: &Error) -> bool {
     false
 }
 
-/// A failed write to standard output, as an error.
-impl From<std::io::Error> for Error {
-    fn from(error: std::io::Error) -> Self {
-        Self::failed("cannot write to standard output").because(error)
-    }
-}
-
 fn execute(ui: &mut Ui, command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo(args) => demo::execute(ui, &args),

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Ui;
 use super::world::World;
+use crate::artifact;
 use crate::error::{Error, Result};
 use crate::run::{Happening, State};
 use crate::store::{Store as _, Transition};
@@ -36,6 +37,7 @@ pub fn cancel(ui: &mut Ui, args: &CancelArgs) -> Result<ExitCode> {
         Err(crate::store::StoreError::Impossible { state, .. }) if state.is_active() => state,
         Err(error) => return Err(error.into()),
     };
+    artifact::refresh_inbox(&world.layout, &world.ledger)?;
     // If the worker that had it is dead, a new one sees to it.
     world.worker()?;
     if state.is_active() && lock::living_worker(&world.layout)?.is_none() {
@@ -74,6 +76,7 @@ pub fn retry(ui: &mut Ui, args: &RetryArgs) -> Result<ExitCode> {
         return Err(Error::refused(format!("run {} is {}: it has not ended", run.id.short(), run.state))
             .hint(format!("`git orchestrator wait {0}`, or `cancel {0}` first", run.id.short())));
     };
+    artifact::refresh_inbox(&world.layout, &world.ledger)?;
     world.worker()?;
     if args.json {
         ui.json(&json!({ "schema": 1, "run": id.to_string(), "retry_of": run.id.to_string(), "done": what }))?;

@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal as _, Write};
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 
-use crate::error::Error;
+use crate::error::{Context as _, Error, Result};
 use crate::run::State;
 
 /// A heading.
@@ -26,6 +26,9 @@ pub const CYAN: Style = AnsiColor::Cyan.on_default();
 
 /// The width assumed where there is no terminal to ask.
 const WIDTH_DEFAULT: usize = 80;
+
+/// What is said when standard output is full or gone.
+const CANNOT_WRITE: &str = "cannot write to standard output";
 
 /// The two streams and what they can show.
 pub struct Ui {
@@ -49,12 +52,12 @@ impl Ui {
     }
 
     /// A line of data. `Err` where the reader is gone: the command ends, quietly.
-    pub fn line(&mut self, text: impl AsRef<str>) -> io::Result<()> {
-        writeln!(self.out, "{}", text.as_ref())
+    pub fn line(&mut self, text: impl AsRef<str>) -> Result<()> {
+        writeln!(self.out, "{}", text.as_ref()).context(|| CANNOT_WRITE)
     }
 
     /// A line of prose: broken between words to the terminal's width, and whole in a pipe. Holds no style.
-    pub fn prose(&mut self, text: &str) -> io::Result<()> {
+    pub fn prose(&mut self, text: &str) -> Result<()> {
         match self.width() {
             Some(width) => crate::text::wrapped(text, width.max(20)).iter().try_for_each(|line| self.line(line)),
             None => self.line(text),
@@ -62,7 +65,7 @@ impl Ui {
     }
 
     /// A page of Markdown, a left margin before each line: headings bold, prose broken, code left as it is.
-    pub fn markdown<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>, margin: &str) -> io::Result<()> {
+    pub fn markdown<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>, margin: &str) -> Result<()> {
         let mut in_code = false;
         for line in lines {
             let is_fence = line.trim_start().starts_with("```");
@@ -79,9 +82,8 @@ impl Ui {
     }
 
     /// Data without a line's end.
-    pub fn raw(&mut self, text: &str) -> io::Result<()> {
-        write!(self.out, "{text}")?;
-        self.out.flush()
+    pub fn raw(&mut self, text: &str) -> Result<()> {
+        write!(self.out, "{text}").and_then(|()| self.out.flush()).context(|| CANNOT_WRITE)
     }
 
     /// A line beside the data. Nobody reading it is no error.
@@ -95,10 +97,10 @@ impl Ui {
     }
 
     /// JSON, indented for people who pipe it nowhere, on one line for programs.
-    pub fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
+    pub fn json(&mut self, value: &impl serde::Serialize) -> Result<()> {
         let text =
             if self.out_is_terminal { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
-        let text = text.map_err(io::Error::other)?;
+        let text = text.context(|| "cannot write JSON")?;
         self.line(text)
     }
 

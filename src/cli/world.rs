@@ -9,7 +9,7 @@ use crate::git::Repository;
 use crate::ids::{Oid, RunId};
 use crate::store::layout::Layout;
 use crate::store::ledger::Ledger;
-use crate::store::{Filter, Run, Store as _, StoreError, spool};
+use crate::store::{Filter, Run, Store as _, spool};
 use crate::worker;
 
 /// The repository at hand.
@@ -116,21 +116,4 @@ pub fn table_bytes(repository: &Repository) -> Result<Vec<u8>> {
         Error::not_found(format!("there is no {} in {}", dispatch::TABLE, place.display()))
             .hint("`git orchestrator install` writes one to begin with")
     })
-}
-
-/// A store's refusal, as an error for a person.
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Files(error) => error,
-            StoreError::NoSuchRun(_) => Self::not_found(error.to_string()),
-            StoreError::Impossible { .. } => Self::refused(error.to_string()),
-            StoreError::Newer { .. } => {
-                Self::failed(error.to_string()).hint("update git-orchestrator; nothing was changed")
-            }
-            StoreError::Database { .. } | StoreError::Damaged { .. } | StoreError::StaleClaim { .. } => {
-                Self::failed("the ledger does not answer").because(error)
-            }
-        }
-    }
 }

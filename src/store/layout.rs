@@ -10,6 +10,13 @@ use crate::ids::{Oid, RunId};
 /// The directory's name.
 pub const DIRECTORY: &str = ".orchestrator";
 
+/// `.orchestrator/.gitignore` where nothing is tracked.
+const IGNORE_ALL: &[u8] = b"# Written by git-orchestrator: nothing here is for git.\n*\n";
+
+/// And where `artifacts.track` is set.
+const IGNORE_BUT_ARTIFACTS: &[u8] =
+    b"# Written by git-orchestrator: of what lies here, only the artifacts are for git.\n*\n!/.gitignore\n!/artifacts/\n!/artifacts/**\n";
+
 /// The paths of one repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -44,12 +51,22 @@ impl Layout {
 
     /// The artifacts of one commit.
     pub fn artifacts(&self, commit: &Oid) -> PathBuf {
-        self.root.join("artifacts").join(commit.short12())
+        self.all_artifacts().join(commit.short12())
+    }
+
+    /// The artifacts of all commits.
+    pub fn all_artifacts(&self) -> PathBuf {
+        self.root.join("artifacts")
+    }
+
+    /// The directories of all runs, by day.
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs")
     }
 
     /// The directory of one run.
     pub fn run(&self, run: RunId, created_at: Timestamp) -> PathBuf {
-        self.root.join("runs").join(created_at.date()).join(run.to_string())
+        self.runs().join(created_at.date()).join(run.to_string())
     }
 
     /// State that people have no business in.
@@ -80,10 +97,24 @@ impl Layout {
     /// Creates the directories a hook and a worker need, with the `.gitignore` that keeps them out of git's sight.
     pub fn create(&self) -> Result<()> {
         files::create_directories(&self.spool())?;
-        let ignore = self.root.join(".gitignore");
-        if !ignore.exists() {
-            files::write(&ignore, b"# Written by git-orchestrator: nothing here is for git.\n*\n")?;
+        if !self.ignore_file().exists() {
+            files::write(&self.ignore_file(), IGNORE_ALL)?;
         }
         Ok(())
+    }
+
+    /// Lets git see the artifacts, or not (`artifacts.track`). A `.gitignore` that a person changed is left alone.
+    pub fn track_artifacts(&self, track: bool) -> Result<()> {
+        let wanted = if track { IGNORE_BUT_ARTIFACTS } else { IGNORE_ALL };
+        let current = files::read(&self.ignore_file(), 64 << 10)?;
+        let is_ours = current.as_deref().is_none_or(|bytes| bytes == IGNORE_ALL || bytes == IGNORE_BUT_ARTIFACTS);
+        if is_ours && current.as_deref() != Some(wanted) {
+            files::write(&self.ignore_file(), wanted)?;
+        }
+        Ok(())
+    }
+
+    fn ignore_file(&self) -> PathBuf {
+        self.root.join(".gitignore")
     }
 }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::error::Error;
 use crate::event::{Change, Event, path_text};
 use crate::ids::{Digest, Oid, RunId};
 use crate::policy::{Budget, RolePolicy};
@@ -67,7 +68,7 @@ pub enum StoreError {
     },
     /// Our own side failed: a file could not be read or written.
     #[error(transparent)]
-    Files(#[from] crate::error::Error),
+    Files(#[from] Error),
     /// A row does not hold what was written there.
     #[error("{what} does not read back: {source}")]
     Damaged {
@@ -76,6 +77,23 @@ pub enum StoreError {
         /// Why.
         source: serde_json::Error,
     },
+}
+
+/// A store's refusal, as an error for a person.
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Files(error) => error,
+            StoreError::NoSuchRun(_) => Self::not_found(error.to_string()),
+            StoreError::Impossible { .. } => Self::refused(error.to_string()),
+            StoreError::Newer { .. } => {
+                Self::failed(error.to_string()).hint("update git-orchestrator; nothing was changed")
+            }
+            StoreError::Database { .. } | StoreError::Damaged { .. } | StoreError::StaleClaim { .. } => {
+                Self::failed("the ledger does not answer").because(error)
+            }
+        }
+    }
 }
 
 /// What a run is to do: fixed when it is queued, but for the event, which a newer one may replace until it begins.

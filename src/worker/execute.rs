@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -28,7 +27,7 @@ use crate::process;
 use crate::role::Role;
 use crate::run::{Happening, State};
 use crate::runtime::{Activity, Capabilities, Class, Failure, Outcome, Runtime, SandboxProfile, Turn, Usage, registry};
-use crate::store::{Claim, Filter, Run, Store, StoreError, Transition, spool};
+use crate::store::{Claim, Run, Store, StoreError, Transition, spool};
 
 /// The largest artifact that is handed over, in bytes.
 const HANDOFF_BYTES_MAX: u64 = 4 << 20;
@@ -112,7 +111,7 @@ impl Worker {
             Err(Ended::With(transition)) => self.ledger.advance(claim, *transition)?,
             Err(Ended::Store(error)) => return Err(error),
         };
-        self.refresh_inbox()?;
+        artifact::refresh_inbox(&self.layout, &self.ledger)?;
         Ok(state)
     }
 
@@ -151,6 +150,7 @@ impl Worker {
         };
         self.ledger.advance(claim, Transition::of(Happening::Validated, ""))?;
         let envelope = envelope(run, &prepared, &last, rehearsal, run.usage.plus(spent));
+        self.layout.track_artifacts(run.job.artifacts.track)?;
         let paths = artifact::publish(&self.layout, &envelope, &judgement)?;
         record.step(&mut self.ledger, claim, "publish", &paths.join(", "), &json!({ "artifacts": paths }))?;
         let happening = match &judgement.conclusion {
@@ -371,19 +371,6 @@ impl Worker {
         };
         record.step(&mut self.ledger, claim, "validate", &note, &payload)?;
         Ok(judged)
-    }
-
-    fn refresh_inbox(&self) -> Result<(), StoreError> {
-        let runs = self.ledger.runs(&Filter { limit: Some(200), ..Filter::default() })?;
-        write_inbox(&self.layout.inbox(), &artifact::inbox(self.layout.home(), &runs));
-        Ok(())
-    }
-}
-
-/// The inbox can be made anew at any time: that it cannot be written is no reason to fail a run.
-fn write_inbox(path: &Path, page: &str) {
-    if let Err(error) = files::write(path, page.as_bytes()) {
-        tracing::error!(error = %error.chain(), "cannot write the inbox");
     }
 }
 

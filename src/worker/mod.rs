@@ -5,6 +5,7 @@
 //! or how a runtime works is none of its business.
 
 pub mod execute;
+pub mod keep;
 pub mod lock;
 pub mod record;
 
@@ -14,16 +15,17 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::lock::WorkerLock;
+use crate::artifact;
 use crate::clock::Timestamp;
 use crate::error::{Context as _, Error, Result};
 use crate::git::Repository;
 use crate::policy::Budget;
 use crate::process;
 use crate::process::Environment;
-use crate::run::Happening;
+use crate::run::{Happening, State};
 use crate::store::layout::Layout;
 use crate::store::ledger::Ledger;
-use crate::store::{Run, Store, StoreError, Transition, spool};
+use crate::store::{Filter, Run, Store, StoreError, Transition, spool};
 
 /// How often a working or waiting worker looks for new events and for a person's word.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -121,6 +123,27 @@ pub fn has_work(layout: &Layout) -> Result<bool> {
 
 impl Worker {
     async fn work(&mut self) -> Result<()> {
+        let worked = self.empty_the_queue().await;
+        // Held runs and what commands changed show in the inbox too, though nothing was executed.
+        artifact::refresh_inbox(&self.layout, &self.ledger)?;
+        worked?;
+        self.prune()
+    }
+
+    /// Removes what the newest run's table says is old.
+    fn prune(&self) -> Result<()> {
+        let Some(newest) = self.ledger.runs(&Filter { limit: Some(1), ..Filter::default() })?.into_iter().next() else {
+            return Ok(());
+        };
+        let open = Filter {
+            states: State::ALL.into_iter().filter(|state| !state.is_terminal()).collect(),
+            ..Filter::default()
+        };
+        let days = self.ledger.runs(&open)?.iter().map(|run| run.created_at.date()).collect();
+        keep::prune(&self.layout, newest.job.artifacts, Timestamp::now(), &days)
+    }
+
+    async fn empty_the_queue(&mut self) -> Result<()> {
         let recovered = self.ledger.recover().context(|| "cannot recover what a dead worker left")?;
         for run in recovered {
             tracing::warn!(run = %run, "a worker died over this run");

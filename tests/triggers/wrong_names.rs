@@ -256,3 +256,9 @@ fn a_row_that_does_nothing_or_too_much() {
     help: follow a row that starts a role
     "###);
 }
+
+#[test]
+fn a_network_that_no_sandbox_gives() {
+    let table = "  - { name: test, on: post-commit, role: planner }\npolicy:\n  roles:\n    planner: { network: true }\n";
+    assert_snapshot!(refused_row(table), @"");
+}

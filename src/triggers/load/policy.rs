@@ -70,8 +70,20 @@ fn role(reader: &mut Reader<'_>, node: &Node, name: &str, contract: RolePolicy) 
         words.into_iter().filter_map(|word| reader.accept(&word.span, values::command(word.text))).collect()
     });
     let limits = fields.get("limits").map(|node| limits(reader, node)).unwrap_or_default();
+    let sandbox = sandbox.unwrap_or(contract.sandbox);
+    if let Some(node) = fields.get("network")
+        && network == Some(true)
+        && sandbox == SandboxMode::ReadOnly
+    {
+        // No sandbox gives it: better said here than found out in the middle of a run.
+        let message = format!("`roles.{name}` cannot reach the network from a read-only sandbox");
+        reader.problem(
+            Diagnostic::new(node.span.clone(), message, "not with `sandbox: read-only`")
+                .help("remove it, or write `sandbox: workspace-write`"),
+        );
+    }
     RolePolicy {
-        sandbox: sandbox.unwrap_or(contract.sandbox),
+        sandbox,
         network: network.unwrap_or(contract.network),
         commands: commands.unwrap_or(contract.commands),
         limits: limits.over(&contract.limits),
