@@ -260,5 +260,13 @@ fn a_row_that_does_nothing_or_too_much() {
 #[test]
 fn a_network_that_no_sandbox_gives() {
     let table = "  - { name: test, on: post-commit, role: planner }\npolicy:\n  roles:\n    planner: { network: true }\n";
-    assert_snapshot!(refused_row(table), @"");
+    assert_snapshot!(refused_row(table), @r###"
+    error: `roles.planner` cannot reach the network from a read-only sandbox
+     --> triggers.yaml:6:25
+      |
+    6 |     planner: { network: true }
+      |                         ^^^^ not with `sandbox: read-only`
+      |
+    help: remove it, or write `sandbox: workspace-write`
+    "###);
 }
