@@ -40,8 +40,8 @@ pub fn create_directories(path: &Path) -> Result<()> {
     fs::create_dir_all(path).context(|| format!("cannot create {}", path.display()))
 }
 
-/// Reads a regular file of at most `max_bytes`. `Ok(None)` if there is no such file.
-pub fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+/// Opens a regular file for reading. `Ok(None)` if there is no such file.
+pub fn open(path: &Path) -> Result<Option<File>> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let flags = i32::try_from(flags.bits()).unwrap_or(0);
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -53,6 +53,12 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
     if !metadata.is_file() {
         return Err(Error::failed(format!("{} is not a regular file", path.display())));
     }
+    Ok(Some(file))
+}
+
+/// Reads a regular file of at most `max_bytes`. `Ok(None)` if there is no such file.
+pub fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+    let Some(file) = open(path)? else { return Ok(None) };
     let mut bytes = Vec::new();
     file.take(max_bytes + 1).read_to_end(&mut bytes).context(|| format!("cannot read {}", path.display()))?;
     if bytes.len() as u64 > max_bytes {

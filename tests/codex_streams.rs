@@ -58,6 +58,7 @@ fn ended(id: &str, command: &str, exit_code: i32, output: &str) -> Activity {
         status: if exit_code == 0 { Status::Completed } else { Status::Failed },
         output: output.into(),
         output_bytes: output.len() as u64,
+        ran: None,
     }
 }
 
@@ -475,6 +476,7 @@ fn the_app_server_asks_even_about_a_harmless_command() {
             status: Status::Declined,
             output: String::new(),
             output_bytes: 0,
+            ran: None,
         })
     };
     let mut expected = vec![happened(thread("01a2021e-8fcc-72a3-aa39-592b5ea3eca9")), happened(TURN)];

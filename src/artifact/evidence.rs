@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CommandEvidence, Evidence};
+use crate::clock::Timestamp;
 use crate::context::{Context, IncludedFile, Inclusion};
 use crate::git::diff::Status as FileStatus;
 use crate::ids::Oid;
@@ -28,31 +29,38 @@ pub(super) struct Executed {
     output_bytes: u64,
 }
 
-/// The commands that the thread which answered has seen the end of, in order.
+/// The commands that the thread which answered has seen the end of, in the order in which they ended: a runtime may
+/// tell of one only when the turn is over.
 pub(super) fn executed(activities: &[Recorded]) -> Vec<Executed> {
     let attempts = attempts_of_last_thread(activities);
     let mut started = BTreeMap::new();
-    let mut out = Vec::new();
+    let mut out: Vec<(Timestamp, Executed)> = Vec::new();
     for recorded in activities.iter().filter(|recorded| attempts.contains(&recorded.attempt)) {
         if let Activity::CommandStarted { id, .. } = &recorded.activity {
             started.insert((recorded.attempt, id.as_str()), recorded.at);
         }
-        if let Activity::CommandFinished { id, command, exit_code, status, output, output_bytes } = &recorded.activity {
+        if let Activity::CommandFinished { id, command, exit_code, status, output, output_bytes, ran } =
+            &recorded.activity
+        {
             if matches!(status, Status::Declined | Status::InProgress) {
                 continue;
             }
-            let began = started.remove(&(recorded.attempt, id.as_str())).unwrap_or(recorded.at);
-            out.push(Executed {
+            let seen = started.remove(&(recorded.attempt, id.as_str())).unwrap_or(recorded.at);
+            let (began, ended) = ran.map_or((seen, recorded.at), |ran| (ran.began, ran.ended));
+            let executed = Executed {
                 line: command.clone(),
                 words: plain_words(command),
                 exit_code: *exit_code,
-                millis: u64::try_from(recorded.at.since(began).as_millis()).unwrap_or(u64::MAX),
+                millis: u64::try_from(ended.since(began).as_millis()).unwrap_or(u64::MAX),
                 output: output.clone(),
                 output_bytes: *output_bytes,
-            });
+            };
+            out.push((ended, executed));
         }
     }
-    out
+    // Stable: what ended in the same millisecond stays as it was recorded.
+    out.sort_by_key(|(ended, _)| *ended);
+    out.into_iter().map(|(_, executed)| executed).collect()
 }
 
 /// The last attempt, and earlier ones that it continued: what another thread saw, this one did not.
@@ -308,7 +316,6 @@ pub(super) fn ran_no_test(command: &Executed) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
     use crate::context::class_of;
 
     fn command(line: &str, exit_code: i32, output: &str) -> Executed {
@@ -437,6 +444,7 @@ mod tests {
                 status: Status::Completed,
                 output: String::new(),
                 output_bytes: 0,
+                ran: None,
             },
         };
         let thread = |attempt, thread: &str| Recorded {

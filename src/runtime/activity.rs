@@ -22,6 +22,15 @@ pub enum Status {
     Declined,
 }
 
+/// When something ran that was told of later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ran {
+    /// When it was asked for.
+    pub began: Timestamp,
+    /// When its end was known.
+    pub ended: Timestamp,
+}
+
 /// One file that a patch touched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileChange {
@@ -82,6 +91,9 @@ pub enum Activity {
         output: String,
         /// How much it printed.
         output_bytes: u64,
+        /// When it ran, where the runtime told of it only afterwards; otherwise the lines are recorded as it goes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ran: Option<Ran>,
     },
     /// A patch began.
     PatchStarted {

@@ -178,6 +178,7 @@ pub(crate) fn record(commands: &[(&str, i32, &str)]) -> Vec<Recorded> {
             status,
             output: (*output).to_owned(),
             output_bytes: output.len() as u64,
+            ran: None,
         };
         out.push(Recorded { at, attempt: 1, activity: started });
         out.push(Recorded { at: at.plus(Duration::from_millis(1_250)), attempt: 1, activity: finished });

@@ -56,6 +56,7 @@ pub(super) async fn run(id: &str, line: &str, turn: &mut Turn<'_>, bounds: &mut 
         status: if code == Some(0) { Status::Completed } else { Status::Failed },
         output: crate::text::prefix_bytes(&captured.text(), OUTPUT_KEPT).to_owned(),
         output_bytes: captured.total,
+        ran: None,
     });
     let code = ended?;
     let seconds = begun.elapsed().as_secs_f64();

@@ -109,6 +109,7 @@ impl Stream {
                     status: status_word(string(item, "status")?)?,
                     output: text::prefix_bytes(output, OUTPUT_KEPT).to_owned(),
                     output_bytes: output.len() as u64,
+                    ran: None,
                 })
             }
             ("fileChange", false) => {

@@ -7,13 +7,14 @@
 //!
 //! The stream is not a full account: Codex 0.169 writes no event of a command that fails at once and whose output reads
 //! like a refusal of the sandbox ("Permission denied", "Read-only file system"), of a patch outside the workspace, or
-//! of a call it rejects.
+//! of a call it rejects. What it leaves out is added from Codex's own record of the thread when the turn is over.
 
 mod classify;
 mod command_line;
 mod config;
 mod probe;
 mod program;
+mod rollout;
 pub(crate) mod stream;
 mod turn;
 

@@ -74,6 +74,7 @@ fn item(item: &Value, phase: Phase) -> Option<Activity> {
                 status: status(item, phase)?,
                 output: text::prefix_bytes(output, OUTPUT_KEPT).to_owned(),
                 output_bytes: output.len() as u64,
+                ran: None,
             })
         }
         ("file_change", Phase::Started) => {
@@ -140,7 +141,7 @@ fn todos(item: &Value) -> Option<Vec<Todo>> {
     item.get("items")?.as_array()?.iter().map(todo).collect()
 }
 
-fn usage(usage: &Value) -> Usage {
+pub(super) fn usage(usage: &Value) -> Usage {
     let count = |key| usage.get(key).and_then(Value::as_u64).unwrap_or(0);
     Usage {
         input_tokens: count("input_tokens"),

@@ -23,7 +23,9 @@ use super::classify::{died, telling_line, turn_failed};
 use super::command_line::{Call, rehearsal};
 use super::config::{self, Config};
 use super::program::Program;
+use super::rollout::{self, Found, Streamed};
 use super::stream;
+use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::files;
 use crate::process::{self, Family};
@@ -71,6 +73,7 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
         resume: turn.resume.map(|(thread, _)| thread),
         rehearsal,
     };
+    let start = rollout::Start::of(&environment, call.resume);
     let mut argv = vec![program.path.clone().into_os_string()];
     argv.extend(call.arguments()?);
     let argv = process::contained(own_program, &argv);
@@ -121,7 +124,12 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
             }
         }
     };
-    let status = end(&mut child, family, &ending).await?;
+    let status = end(&mut child, family, &ending).await;
+    let Found { activities, thread_usage } = rollout::read(&start, said.thread.as_deref(), &said.commands);
+    for activity in activities.into_iter().chain(said.last.take()) {
+        (turn.sink)(activity);
+    }
+    said.counted = thread_usage;
     conclude(&turn, said, ending, status, &complaints, &config, rehearsal.is_some())
 }
 
@@ -140,10 +148,15 @@ struct Said {
     thread: Option<String>,
     answer: Option<String>,
     finished: Option<Usage>,
+    /// The thread's counter in Codex's own record.
+    counted: Option<Usage>,
     failed: Option<String>,
     /// The last words about the connection, if nothing came after them.
     retrying: Option<String>,
     open: BTreeSet<String>,
+    commands: Vec<Streamed>,
+    /// The word that ends the turn: held back until what the lines left out is told.
+    last: Option<Activity>,
     bytes: u64,
 }
 
@@ -225,6 +238,7 @@ async fn read_line(
 fn take(line: &[u8], turn: &mut Turn<'_>, said: &mut Said) -> Option<Failure> {
     let activity = stream::parse(line)?;
     let mut stop = None;
+    let mut ended = None;
     said.retrying = None;
     match &activity {
         Activity::ThreadStarted { thread } => {
@@ -237,12 +251,23 @@ fn take(line: &[u8], turn: &mut Turn<'_>, said: &mut Said) -> Option<Failure> {
             said.thread = Some(thread.clone());
         }
         Activity::Message { text } => said.answer = Some(text.clone()),
-        Activity::CommandStarted { id, .. } | Activity::PatchStarted { id, .. } | Activity::ToolStarted { id, .. } => {
+        Activity::CommandStarted { id, command } => {
+            said.open.insert(id.clone());
+            said.commands.push(Streamed { id: id.clone(), line: command.clone(), end: None });
+        }
+        Activity::PatchStarted { id, .. } | Activity::ToolStarted { id, .. } => {
             said.open.insert(id.clone());
         }
-        Activity::CommandFinished { id, .. }
-        | Activity::PatchFinished { id, .. }
-        | Activity::ToolFinished { id, .. } => {
+        Activity::CommandFinished { id, command, exit_code, .. } => {
+            said.open.remove(id);
+            let known = said.commands.iter().rposition(|known| known.id == *id && known.end.is_none());
+            let at = known.unwrap_or(said.commands.len());
+            if known.is_none() {
+                said.commands.push(Streamed { id: id.clone(), line: command.clone(), end: None });
+            }
+            ended = Some((at, *exit_code));
+        }
+        Activity::PatchFinished { id, .. } | Activity::ToolFinished { id, .. } => {
             said.open.remove(id);
         }
         Activity::Retrying { message } => said.retrying = Some(message.clone()),
@@ -257,7 +282,19 @@ fn take(line: &[u8], turn: &mut Turn<'_>, said: &mut Said) -> Option<Failure> {
         | Activity::Warning { .. }
         | Activity::Unknown { .. } => {}
     }
-    (turn.sink)(activity);
+    if matches!(activity, Activity::TurnFinished { .. } | Activity::TurnFailed { .. }) {
+        if let Some(earlier) = said.last.replace(activity) {
+            (turn.sink)(earlier);
+        }
+    } else {
+        (turn.sink)(activity);
+    }
+    // Not before it is recorded: what comes after it in Codex's own record has to come after it in ours.
+    if let Some((at, exit_code)) = ended
+        && let Some(command) = said.commands.get_mut(at)
+    {
+        command.end = Some((exit_code, Timestamp::now()));
+    }
     stop
 }
 
@@ -322,24 +359,24 @@ fn conclude(
     turn: &Turn<'_>,
     said: Said,
     ending: Ending,
-    status: Option<ExitStatus>,
+    status: Result<Option<ExitStatus>, Failure>,
     complaints: &str,
     config: &Config,
     rehearsed: bool,
 ) -> Result<Outcome, Failure> {
     let before = turn.resume.map_or_else(Usage::default, |(_, usage)| usage);
-    let thread_usage = said.finished.unwrap_or(before);
-    // Codex tells the counter only when a turn succeeds: what a failed one used is not known here.
+    // The stream tells the counter only when a turn succeeds.
+    let thread_usage = said.finished.or(said.counted).unwrap_or(before);
     let usage = thread_usage.since(before);
-    let failure = match (ending, said.failed, said.finished, said.answer) {
-        (Ending::Stopped(failure), ..) => failure,
-        (Ending::Closed, Some(sentence), ..) => turn_failed(&sentence),
-        (Ending::Closed, None, Some(_), Some(answer)) => {
+    let failure = match (status, ending, said.failed, said.finished, said.answer) {
+        (Err(failure), ..) | (_, Ending::Stopped(failure), ..) => failure,
+        (_, Ending::Closed, Some(sentence), ..) => turn_failed(&sentence),
+        (_, Ending::Closed, None, Some(_), Some(answer)) => {
             let model = if rehearsed { Some(REHEARSAL) } else { config.model() }.map(str::to_owned);
             return Ok(Outcome { thread: said.thread, answer, usage, thread_usage, model });
         }
-        (Ending::Closed, None, Some(_), None) => Failure::new(Class::Protocol, "the model ended without an answer"),
-        (Ending::Closed, None, None, _) => {
+        (_, Ending::Closed, None, Some(_), None) => Failure::new(Class::Protocol, "the model ended without an answer"),
+        (Ok(status), Ending::Closed, None, None, _) => {
             let (code, signal) = (status.and_then(|s| s.code()), status.and_then(|s| s.signal()));
             died(code, signal, telling_line(complaints), said.retrying.as_deref())
         }
