@@ -317,6 +317,7 @@ pub(super) fn ran_no_test(command: &Executed) -> bool {
 mod tests {
     use super::*;
     use crate::context::class_of;
+    use crate::runtime::activity::Ran;
 
     fn command(line: &str, exit_code: i32, output: &str) -> Executed {
         Executed {
@@ -459,6 +460,29 @@ mod tests {
         assert_eq!(lines(&record("b")), ["two"]);
         assert_eq!(lines(&record("a")), ["one", "two"]);
         assert_eq!(lines(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn commands_are_told_in_the_order_in_which_they_ended() {
+        let at = Timestamp::from_millis;
+        let finished = |recorded: u64, code: i32, ran: Option<Ran>| Recorded {
+            at: at(recorded),
+            attempt: 1,
+            activity: Activity::CommandFinished {
+                id: code.to_string(),
+                command: "make test".into(),
+                exit_code: Some(code),
+                status: Status::Completed,
+                output: String::new(),
+                output_bytes: 0,
+                ran,
+            },
+        };
+        // The failure was told when the turn was over, and came before the run that passed.
+        let ran = Ran { began: at(10), ended: at(40) };
+        let record = [finished(100, 0, None), finished(100, 1, None), finished(200, 2, Some(ran))];
+        let codes: Vec<_> = executed(&record).into_iter().map(|c| (c.exit_code, c.millis)).collect();
+        assert_eq!(codes, [(Some(2), 30), (Some(0), 0), (Some(1), 0)]);
     }
 
     trait AddOne {

@@ -6,7 +6,7 @@
 //! Measured with 0.130.0 and 0.169.0. The file is Codex's: it is read, never written, and a turn does not depend on it;
 //! where it is missing or has another form, the turn ends as it would have without it.
 //!
-//! This file finds and reads; [`lines`] understands single lines, [`merge`] compares with what the stream said.
+//! This file finds and reads; `lines` understands single lines, `merge` compares with what the stream said.
 
 mod lines;
 mod merge;

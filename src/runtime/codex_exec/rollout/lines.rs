@@ -54,7 +54,7 @@ pub(super) struct Call {
     /// How much it printed, as far as it can be told.
     pub(super) output_bytes: u64,
     /// Codex noted an event for it that the stream gets too, with this exit code. 0.130 notes none.
-    pub(super) noted: Option<Option<i32>>,
+    pub(super) noted: Option<i32>,
 }
 
 impl Call {
@@ -241,7 +241,7 @@ impl Told {
                     call.end = End::Exited(code);
                 }
             }
-            (Asked::Poll(None), Some(_)) | (Asked::Other(_), Some(_)) => {}
+            (Asked::Poll(None) | Asked::Other(_), Some(_)) => {}
             (Asked::Poll(_), None) => self.refused("write_stdin", &said),
             (Asked::Script, _) => {
                 if said.starts_with("Script failed") {
@@ -269,7 +269,7 @@ impl Told {
             (Some("CommandExecution"), Some(Asked::Command(index))) => {
                 if let Some(call) = self.calls.get_mut(*index) {
                     let code = item.get("exit_code").and_then(Value::as_i64);
-                    call.noted = Some(code.and_then(|code| i32::try_from(code).ok()));
+                    call.noted = code.and_then(|code| i32::try_from(code).ok());
                 }
             }
             // The stream tells of these itself, under whatever name the model called them.
@@ -317,7 +317,7 @@ fn said(output: &Value) -> Cow<'_, str> {
         Value::String(text) => Cow::Borrowed(text),
         Value::Array(parts) => parts.iter().filter_map(|part| string(part, "text")).collect::<String>().into(),
         Value::Object(_) => output.get("content").map_or(Cow::Borrowed(""), said),
-        _ => Cow::Borrowed(""),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Cow::Borrowed(""),
     }
 }
 

@@ -118,7 +118,7 @@ impl Pairs {
         // What ended: first those that Codex noted with this end, then those that ended so, then those of which only one
         // side says how they ended.
         pairs.join(streamed, &by_line, |item, index| {
-            calls.get(index).is_some_and(|call| item.end.is_some_and(|(code, _)| call.noted == Some(code)))
+            calls.get(index).is_some_and(|call| item.end.is_some_and(|(code, _)| code.is_some() && call.noted == code))
         });
         pairs.join(streamed, &by_line, |item, index| {
             calls.get(index).is_some_and(|call| item.end.is_some_and(|(code, _)| code.is_some() && known(call) == code))

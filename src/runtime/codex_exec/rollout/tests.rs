@@ -1,3 +1,5 @@
+#![expect(clippy::needless_pass_by_value, reason = "lines are written where they are used")]
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -55,7 +57,8 @@ impl Lines {
     }
 
     fn text(&self) -> String {
-        self.0.iter().map(|line| format!("{line}\n")).collect()
+        let lines: Vec<String> = self.0.iter().map(Value::to_string).collect();
+        lines.join("\n") + "\n"
     }
 
     fn missing(&self, streamed: &[Streamed]) -> Vec<Activity> {
@@ -78,21 +81,23 @@ fn streamed(id: &str, line: &str, exit_code: Option<i32>) -> Streamed {
 
 /// The finished commands: id, line, exit code and status.
 fn finished(activities: &[Activity]) -> Vec<(&str, &str, Option<i32>, Status)> {
-    let finished = |activity| match activity {
-        &Activity::CommandFinished { ref id, ref command, exit_code, status, .. } => {
-            Some((id.as_str(), command.as_str(), exit_code, status))
+    let mut found = Vec::new();
+    for activity in activities {
+        if let Activity::CommandFinished { id, command, exit_code, status, .. } = activity {
+            found.push((id.as_str(), command.as_str(), *exit_code, *status));
         }
-        _ => None,
-    };
-    activities.iter().filter_map(finished).collect()
+    }
+    found
 }
 
 fn warnings(activities: &[Activity]) -> Vec<&str> {
-    let warning = |activity| match activity {
-        &Activity::Warning { ref message } => Some(message.as_str()),
-        _ => None,
-    };
-    activities.iter().filter_map(warning).collect()
+    let mut found = Vec::new();
+    for activity in activities {
+        if let Activity::Warning { message } = activity {
+            found.push(message.as_str());
+        }
+    }
+    found
 }
 
 #[test]
@@ -132,9 +137,9 @@ fn the_failure_of_a_line_that_passed_later_is_not_taken_for_its_success() {
     let missing = lines.missing(&[Streamed { end: Some((Some(0), late)), ..streamed("item_0", "t", None) }]);
     let ends: Vec<bool> = missing
         .iter()
-        .filter_map(|activity| match activity {
-            Activity::CommandFinished { ran, .. } => Some(ran.unwrap().ended > late),
-            _ => None,
+        .filter_map(|activity| {
+            let Activity::CommandFinished { ran, .. } = activity else { return None };
+            Some(ran.unwrap().ended > late)
         })
         .collect();
     assert_eq!(ends, [false, true]);
@@ -444,14 +449,12 @@ proptest! {
         let mut open: BTreeMap<&str, &str> =
             seen.iter().filter(|item| item.end.is_none()).map(|item| (item.id.as_str(), item.line.as_str())).collect();
         for activity in &missing {
-            match activity {
-                Activity::CommandStarted { id, command } => {
-                    prop_assert_eq!(open.insert(id, command), None);
-                }
-                Activity::CommandFinished { id, command, .. } => {
-                    prop_assert_eq!(open.remove(id.as_str()), Some(command.as_str()));
-                }
-                other => prop_assert!(false, "{:?}", other),
+            if let Activity::CommandStarted { id, command } = activity {
+                prop_assert_eq!(open.insert(id, command), None);
+            } else if let Activity::CommandFinished { id, command, .. } = activity {
+                prop_assert_eq!(open.remove(id.as_str()), Some(command.as_str()));
+            } else {
+                prop_assert!(false, "{:?}", activity);
             }
         }
         prop_assert!(open.is_empty());
