@@ -263,7 +263,6 @@ fn every_way_a_server_fails_has_its_class() {
         (Reply::error(404, "x", "no"), Class::Protocol),
         (Reply::CutStream { after: vec![Item::message("half")] }, Class::Network),
         (Reply::CutStream { after: vec![] }, Class::Network),
-        (Reply::Empty, Class::Protocol),
         (Reply::Garbage(b"data: {\n\n".to_vec()), Class::Protocol),
         (Reply::Garbage(b"<html>".to_vec()), Class::Protocol),
         (Reply::Failed { code: "server_is_overloaded".into(), message: "busy".into() }, Class::Overloaded),
@@ -278,6 +277,9 @@ fn every_way_a_server_fails_has_its_class() {
     }
     let slow = Reply::error(429, "rate_limit_exceeded", "slow down").header("retry-after", "7");
     assert_eq!(outcome_of(vec![slow], limits.clone()).0.unwrap_err().retry_after, Some(Duration::from_secs(7)));
+
+    // Saying nothing is an answer, though not a usable one: who judges answers says so.
+    assert_eq!(outcome_of(vec![Reply::Empty], limits.clone()).0.unwrap().answer, "");
 
     // What was used before a failure is not forgotten.
     let (done, _) = outcome_of(vec![Reply::command("ls"), Reply::error(500, "server_error", "oops")], limits.clone());

@@ -192,8 +192,7 @@ impl Conversation {
             }
             self.input.extend(response.items);
             if calls.is_empty() {
-                let answer = answer.filter(|answer| !answer.is_empty());
-                return answer.ok_or_else(|| Failure::new(Class::Protocol, "the model ended without an answer"));
+                return Ok(answer.unwrap_or_default());
             }
             for call in calls {
                 let output = execute(&call, turn, &mut bounds).await?;

@@ -129,7 +129,7 @@ pub struct Turn<'a> {
 pub struct Outcome {
     /// The thread, where it can be continued.
     pub thread: Option<String>,
-    /// The model's last message: meant to fit the schema, not checked yet.
+    /// The model's last message: meant to fit the schema, not checked yet; empty if it said nothing.
     pub answer: String,
     /// The tokens of this turn.
     pub usage: Usage,

@@ -26,15 +26,32 @@ pub fn turn_failed(sentence: &str) -> Failure {
     let class = class(sentence);
     let detail = detail(sentence);
     let failure = match class {
+        Class::Auth if http_status(sentence) == Some(403) => {
+            Failure::new(class, format!("the model provider refused access: {detail}")).fix(super::LOGIN)
+        }
         Class::Auth => {
-            Failure::new(class, format!("the model provider refused the login: {detail}")).fix("codex login")
+            Failure::new(class, format!("the model provider refused the login: {detail}")).fix(super::LOGIN)
         }
         Class::Quota => Failure::new(class, format!("the account at the model provider is used up: {detail}")),
         Class::RateLimited => Failure::new(class, format!("the model provider asks to slow down: {detail}")),
-        Class::Overloaded => Failure::new(class, format!("the model provider is overloaded: {detail}")),
+        // Codex puts the same words in place of whatever a provider says that failed inside.
+        Class::Overloaded => Failure::new(class, format!("the model provider is overloaded or failed: {detail}")),
+        // What Codex says of its own accord is advice for its own screen.
+        Class::ContextTooLarge if detail.starts_with("Codex ran out of room") => {
+            Failure::new(class, "the prompt does not fit the model's context window")
+        }
         Class::ContextTooLarge => Failure::new(class, format!("the prompt does not fit the model: {detail}")),
         Class::Stalled => Failure::new(class, format!("the model provider went silent: {detail}")),
         Class::Network => Failure::new(class, format!("the connection to the model provider failed: {detail}")),
+        Class::Protocol if sentence.contains(BROKEN_OFF) => {
+            let why = sentence.split_once(BROKEN_OFF).map_or("", |(_, rest)| rest.trim_start_matches(", reason: "));
+            let why = shown(why.trim_end_matches('.'));
+            Failure::new(class, format!("the model provider broke the answer off: {why}"))
+        }
+        Class::Protocol if is_unknown_model(&detail) => {
+            Failure::new(class, format!("the model provider does not have the model: {detail}"))
+                .fix("set `model` in Codex's config.toml")
+        }
         Class::Missing
         | Class::Protocol
         | Class::Sandbox
@@ -47,9 +64,21 @@ pub fn turn_failed(sentence: &str) -> Failure {
     Failure { retry_after: retry_after(sentence), ..failure }
 }
 
+/// How Codex begins to say that a provider ended a response before the model was done.
+const BROKEN_OFF: &str = "Incomplete response returned";
+
+fn is_unknown_model(detail: &str) -> bool {
+    let lower = detail.to_lowercase();
+    lower.contains("model") && ["does not exist", "not found", "not supported"].iter().any(|w| lower.contains(w))
+}
+
 fn class(sentence: &str) -> Class {
     let lower = sentence.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    // The same prompt meets the same limit or the same filter.
+    if sentence.contains(BROKEN_OFF) {
+        return Class::Protocol;
+    }
     if says(&["quota exceeded", "insufficient_quota", "usage limit", "usage_limit_reached", "usage_not_included"]) {
         return Class::Quota;
     }
@@ -131,7 +160,8 @@ fn detail(sentence: &str) -> String {
         (Some(inner), _) => inner,
         (None, _) => sentence.split(", url: ").next().unwrap_or(sentence).to_owned(),
     };
-    let words = words.strip_prefix("unexpected status ").unwrap_or(&words);
+    let prefixes = ["unexpected status ", "exceeded retry limit, last status: "];
+    let words = prefixes.iter().find_map(|prefix| words.strip_prefix(prefix)).unwrap_or(&words);
     shown(words.trim().trim_end_matches('.'))
 }
 

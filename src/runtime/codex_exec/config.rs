@@ -58,6 +58,20 @@ impl Config {
         self.get(&["model"])?.as_str()
     }
 
+    /// What to type when the provider refuses the credentials.
+    pub(super) fn login_fix(&self, environment: &Environment) -> String {
+        match self.login() {
+            Login::Variable(name) => format!("export {}=…", text::one_line(name)),
+            // It beats the login that Codex keeps.
+            Login::OpenAi if variable(environment, "CODEX_API_KEY").is_some() => "export CODEX_API_KEY=…".to_owned(),
+            Login::OpenAi => super::LOGIN.to_owned(),
+            Login::None => {
+                let provider = self.get(&["model_provider"]).and_then(Value::as_str).unwrap_or_default();
+                format!("look at `[model_providers.{}]` in Codex's config.toml", text::one_line(provider))
+            }
+        }
+    }
+
     /// The names of the MCP servers that Codex would start.
     pub(super) fn mcp_servers(&self) -> BTreeSet<&str> {
         let tables = self.layers.iter().filter_map(|layer| layer.get("mcp_servers")?.as_table());

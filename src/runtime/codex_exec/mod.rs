@@ -25,6 +25,9 @@ pub use self::program::{PROGRAM_VARIABLE, Program, Version};
 pub use self::stream::parse;
 use super::{BoxFuture, Capabilities, Environment, Failure, Outcome, Runtime, SandboxProfile, Turn};
 
+/// How a person logs in with Codex's own login.
+pub(super) const LOGIN: &str = "codex login";
+
 /// How Codex is installed or brought up to date.
 pub(super) const INSTALL: &str = "npm install -g @openai/codex";
 

@@ -121,7 +121,7 @@ async fn check_login(
             let arguments = ["login".into(), "status".into()];
             match process::capture(&program.path, &arguments, directory, environment, SHORT_CALL).await {
                 Ok(answer) if answer.status.success() => Ok(()),
-                Ok(_) => Err(Failure::new(Class::Auth, "nobody is logged in to Codex").fix("codex login")),
+                Ok(_) => Err(Failure::new(Class::Auth, "nobody is logged in to Codex").fix(super::LOGIN)),
                 Err(error) => Err(unanswered("codex login status", &error)),
             }
         }

@@ -370,12 +370,22 @@ fn conclude(
     let usage = thread_usage.since(before);
     let failure = match (status, ending, said.failed, said.finished, said.answer) {
         (Err(failure), ..) | (_, Ending::Stopped(failure), ..) => failure,
-        (_, Ending::Closed, Some(sentence), ..) => turn_failed(&sentence),
-        (_, Ending::Closed, None, Some(_), Some(answer)) => {
+        (_, Ending::Closed, Some(sentence), ..) => {
+            let failure = turn_failed(&sentence);
+            // What the sentence names itself is more exact.
+            let fix = match &failure.fix {
+                Some(fix) if failure.class == Class::Auth && fix == super::LOGIN => {
+                    Some(config.login_fix(turn.environment))
+                }
+                fix => fix.clone(),
+            };
+            Failure { fix, ..failure }
+        }
+        (_, Ending::Closed, None, Some(_), answer) => {
+            let answer = answer.unwrap_or_default();
             let model = if rehearsed { Some(REHEARSAL) } else { config.model() }.map(str::to_owned);
             return Ok(Outcome { thread: said.thread, answer, usage, thread_usage, model });
         }
-        (_, Ending::Closed, None, Some(_), None) => Failure::new(Class::Protocol, "the model ended without an answer"),
         (Ok(status), Ending::Closed, None, None, _) => {
             let (code, signal) = (status.and_then(|s| s.code()), status.and_then(|s| s.signal()));
             died(code, signal, telling_line(complaints), said.retrying.as_deref())
