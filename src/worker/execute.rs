@@ -67,7 +67,16 @@ enum Ended {
 
 impl From<StoreError> for Ended {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        match error {
+            // A file of the run, not the ledger: the run can still be told what became of it.
+            StoreError::Files(error) => error.into(),
+            StoreError::StaleClaim { .. }
+            | StoreError::Impossible { .. }
+            | StoreError::NoSuchRun(_)
+            | StoreError::Newer { .. }
+            | StoreError::Database { .. }
+            | StoreError::Damaged { .. } => Self::Store(error),
+        }
     }
 }
 
@@ -92,6 +101,8 @@ struct Prepared {
     sandbox: SandboxProfile,
     package: Package,
     schema: Value,
+    /// When the attempt began: its wall limit counts from here.
+    begun: Instant,
 }
 
 impl Worker {
@@ -99,8 +110,10 @@ impl Worker {
     pub(super) async fn execute(&mut self, claim: &Claim, run: Run) -> Result<State, StoreError> {
         let directory = self.layout.run(run.id, run.created_at);
         let steps = u32::try_from(self.ledger.steps(run.id)?.len()).unwrap_or(u32::MAX);
-        let mut record = Record::open(&directory, run.attempt, steps)?;
-        let ended = self.attempt(claim, &run, &mut record).await;
+        let ended = match Record::open(&directory, run.attempt, steps) {
+            Ok(mut record) => self.attempt(claim, &run, &mut record).await,
+            Err(error) => Err(error.into()),
+        };
         // Whatever the turn left behind is gone before the run's state says that it is over.
         let left = process::end_descendants(Duration::from_secs(5));
         if left > 0 {
@@ -121,30 +134,34 @@ impl Worker {
         let begun = Transition { rehearsal: Some(rehearsal), ..Transition::of(Happening::Prepared, "") };
         self.ledger.advance(claim, begun)?;
 
-        let mut spent = Usage::default();
-        let outcome = self.turn(claim, run, record, &prepared, &prepared.package.prompt, None, &mut spent).await?;
+        let mut last = self.turn(claim, run, record, &prepared, &prepared.package.prompt, None).await?;
+        let mut spent = last.usage;
         self.ledger.advance(claim, used(Happening::Answered, spent))?;
-        let mut judged = self.judge(claim, run, record, &prepared, &outcome)?;
-        let mut last = outcome;
+        let mut judged = self.judge(claim, run, record, &prepared, &last)?;
 
+        let mut why_no_more = "";
         if let Err(problems) = &judged
             && let Some(thread) = last.thread.clone()
-            && run.usage.plus(spent).total() < run.job.policy().limits.tokens
         {
-            let reason = format!("the answer did not fit: {}", problems.first().map_or("", String::as_str));
-            self.ledger.advance(claim, Transition::of(Happening::Repaired, reason))?;
-            let prompt = repair_prompt(problems);
-            let mut more = Usage::default();
-            let resume = Some((thread.as_str(), last.thread_usage));
-            last = self.turn(claim, run, record, &prepared, &prompt, resume, &mut more).await?;
-            spent = spent.plus(more);
-            self.ledger.advance(claim, used(Happening::Answered, more))?;
-            judged = self.judge(claim, run, record, &prepared, &last)?;
+            if run.usage.plus(spent).total() < run.job.policy().limits.tokens {
+                let reason = format!("the answer did not fit: {}", problems.first().map_or("", String::as_str));
+                self.ledger.advance(claim, Transition::of(Happening::Repaired, reason))?;
+                let prompt = repair_prompt(problems);
+                let resume = Some(Resume { thread: &thread, thread_usage: last.thread_usage, spent });
+                last = self.turn(claim, run, record, &prepared, &prompt, resume).await?;
+                spent = spent.plus(last.usage);
+                self.ledger.advance(claim, used(Happening::Answered, last.usage))?;
+                judged = self.judge(claim, run, record, &prepared, &last)?;
+                why_no_more = ", though it was asked twice";
+            } else {
+                why_no_more = " and the run's tokens are used up (`limits.tokens`)";
+            }
         }
         let judgement = match judged {
             Ok(judgement) => judgement,
             Err(problems) => {
-                let reason = format!("no usable answer: {}", problems.join("; "));
+                let reason = format!("no usable answer{why_no_more}: {}", problems.join("; "));
+                let reason = format!("{reason} · git orchestrator log {}", run.id.short());
                 return Err(Ended::With(Box::new(Transition::of(Happening::Rejected, reason))));
             }
         };
@@ -163,6 +180,7 @@ impl Worker {
 
     /// Everything before the model is asked.
     async fn prepare(&mut self, claim: &Claim, run: &Run, record: &mut Record) -> Result<Prepared, Ended> {
+        let begun = Instant::now();
         let job = &run.job;
         let policy = job.policy();
         let role = Role::find(&job.row.role)?;
@@ -198,7 +216,7 @@ impl Worker {
         record.write("schema.json", &pretty(&schema)?)?;
         let note = format!("{} of prompt", crate::text::bytes(package.prompt.len() as u64));
         record.step(&mut self.ledger, claim, "package", &note, &json!({ "prompt": package.context.prompt }))?;
-        Ok(Prepared { role, runtime, capabilities, workspace, sandbox, package, schema })
+        Ok(Prepared { role, runtime, capabilities, workspace, sandbox, package, schema, begun })
     }
 
     /// What a run's commands find in their environment beside the core: git kept from executing the repository's
@@ -247,7 +265,6 @@ impl Worker {
     }
 
     /// Runs one turn, with an eye on the queue and on whoever wants it to stop.
-    #[expect(clippy::too_many_arguments, reason = "the two turns of an attempt differ in prompt, thread and usage")]
     async fn turn(
         &mut self,
         claim: &Claim,
@@ -255,12 +272,14 @@ impl Worker {
         record: &mut Record,
         prepared: &Prepared,
         prompt: &str,
-        resume: Option<(&str, Usage)>,
-        spent: &mut Usage,
+        resume: Option<Resume<'_>>,
     ) -> Result<Outcome, Ended> {
         let policy = run.job.policy();
         let gatekeeper = AllowList::of(policy);
-        let limits: &Limits = &policy.limits;
+        // What is left of the attempt's time: the second turn does not begin it anew.
+        let wall = policy.limits.wall.saturating_sub(prepared.begun.elapsed());
+        let limits = Limits { wall, ..policy.limits.clone() };
+        let spent = resume.map_or_else(Usage::default, |resume| resume.spent);
         let (cancel, cancelled) = watch::channel(false);
         let directory = record.directory().to_owned();
         let begun = Instant::now();
@@ -272,8 +291,8 @@ impl Worker {
                 prompt,
                 schema: &prepared.schema,
                 sandbox: &prepared.sandbox,
-                resume,
-                limits,
+                resume: resume.map(|resume| (resume.thread, resume.thread_usage)),
+                limits: &limits,
                 gatekeeper: &gatekeeper,
                 sink: &mut sink,
                 cancel: cancelled,
@@ -302,12 +321,14 @@ impl Worker {
             }
         };
         record.flush()?;
-        let result = result.map_err(|failure| {
+        let outcome = result.map_err(|mut failure| {
+            if failure.class == Class::Timeout {
+                let wall = crate::text::duration(policy.limits.wall);
+                failure.message = format!("the attempt took longer than {wall}");
+            }
             record.activity(Activity::TurnFailed { message: failure.message.clone() });
-            self.ended_by(run, &failure, *spent)
-        });
-        let outcome = result?;
-        *spent = spent.plus(outcome.usage);
+            self.ended_by(run, &failure, spent)
+        })?;
         record.write("answer.json", outcome.answer.as_bytes())?;
         let note = format!(
             "{} · {} in, {} out",
@@ -319,17 +340,19 @@ impl Worker {
         Ok(outcome)
     }
 
-    /// What becomes of a run whose turn or probe failed.
+    /// What becomes of a run whose turn or probe failed. `spent` is what earlier turns of the attempt used, which the
+    /// ledger has already.
     fn ended_by(&self, run: &Run, failure: &Failure, spent: Usage) -> Ended {
         let limits = &run.job.policy().limits;
-        let usage = spent.plus(failure.usage);
-        let reason = match &failure.fix {
+        let usage = failure.usage;
+        let reason = match failure.fix.clone().or_else(|| next_step(failure.class, run)) {
             Some(fix) => format!("{} · {fix}", failure.message),
             None => failure.message.clone(),
         };
         let transition = |happening, reason| Transition { usage, ..Transition::of(happening, reason) };
         let asked = self.ledger.run(run.id).is_ok_and(|run| run.cancel_requested);
-        Ended::With(Box::new(if failure.class == Class::Cancelled && asked {
+        Ended::With(Box::new(if asked && (failure.class == Class::Cancelled || failure.class.is_retryable()) {
+            // Also where it failed before it could be stopped: it must not be tried again.
             transition(Happening::Cancelled, "cancelled by a person".to_owned())
         } else if failure.class == Class::Cancelled {
             transition(Happening::Recovered, "the worker was told to end; it begins again".to_owned())
@@ -338,11 +361,13 @@ impl Worker {
         } else if run.attempt >= limits.attempts {
             let tries = if run.attempt == 1 { "1 attempt".to_owned() } else { format!("{} attempts", run.attempt) };
             transition(Happening::Failed, format!("gave up after {tries}: {reason}"))
-        } else if run.usage.plus(usage).total() >= limits.tokens {
-            transition(Happening::Failed, format!("{reason} · no further attempt: the run's tokens are used up"))
+        } else if run.usage.plus(spent).plus(usage).total() >= limits.tokens {
+            let tokens = "not tried again, the run's tokens are used up (`limits.tokens`)";
+            transition(Happening::Failed, format!("{tokens}: {reason}"))
         } else {
             let wait = backoff(run.attempt).max(failure.retry_after.unwrap_or_default());
-            let reason = format!("{reason} · attempt {} in {}", run.attempt + 1, crate::text::duration(wait));
+            let (next, wait_shown) = (run.attempt + 1, crate::text::duration(wait));
+            let reason = format!("{} · attempt {next} of {} in {wait_shown}", failure.message, limits.attempts);
             let not_before = Some(Timestamp::now().plus(wait));
             Transition { not_before, ..transition(Happening::AttemptFailed, reason) }
         }))
@@ -371,6 +396,35 @@ impl Worker {
         };
         record.step(&mut self.ledger, claim, "validate", &note, &payload)?;
         Ok(judged)
+    }
+}
+
+/// The thread that a repair turn continues.
+#[derive(Clone, Copy)]
+struct Resume<'a> {
+    thread: &'a str,
+    /// The thread's counter when it was left.
+    thread_usage: Usage,
+    /// What the attempt has used so far.
+    spent: Usage,
+}
+
+/// What a person types after a failure whose runtime named nothing to mend.
+fn next_step(class: Class, run: &Run) -> Option<String> {
+    let raise = |limit: &str| Some(format!("raise `limits.{limit}` of {} in triggers.yaml", run.job.row.role));
+    match class {
+        Class::Timeout => raise("wall"),
+        Class::Output => raise("output"),
+        Class::ContextTooLarge => Some("set a `model` with more room, or commit in smaller steps".to_owned()),
+        Class::RateLimited
+        | Class::Overloaded
+        | Class::Network
+        | Class::Stalled
+        | Class::Crashed
+        | Class::Quota
+        | Class::Internal => Some(format!("git orchestrator retry {}", run.id.short())),
+        Class::Protocol => Some(format!("git orchestrator log {}", run.id.short())),
+        Class::Missing | Class::Auth | Class::Sandbox | Class::Cancelled => None,
     }
 }
 
