@@ -29,9 +29,7 @@ pub fn turn_failed(sentence: &str) -> Failure {
         Class::Auth if http_status(sentence) == Some(403) => {
             Failure::new(class, format!("the model provider refused access: {detail}")).fix(super::LOGIN)
         }
-        Class::Auth => {
-            Failure::new(class, format!("the model provider refused the login: {detail}")).fix(super::LOGIN)
-        }
+        Class::Auth => Failure::new(class, format!("the model provider refused the login: {detail}")).fix(super::LOGIN),
         Class::Quota => Failure::new(class, format!("the account at the model provider is used up: {detail}")),
         Class::RateLimited => Failure::new(class, format!("the model provider asks to slow down: {detail}")),
         // Codex puts the same words in place of whatever a provider says that failed inside.

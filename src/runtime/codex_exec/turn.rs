@@ -108,8 +108,10 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
     let ending = {
         let errors = keep_errors(stderr, &mut log, &mut complaints);
         let events = follow(stdout, &mut turn, &mut said);
-        tokio::pin!(feed, errors, events);
-        let (mut written, mut heard) = (false, false);
+        let (mut written, mut heard, mut gone) = (false, false, false);
+        // Set when Codex is gone: what it said before is still to be read.
+        let farewell = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(feed, errors, events, farewell);
         loop {
             tokio::select! {
                 () = &mut feed, if !written => written = true,
@@ -121,6 +123,12 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
                     }
                     break ending;
                 }
+                _ = child.wait(), if !gone => {
+                    gone = true;
+                    farewell.as_mut().reset(Instant::now() + GRACE);
+                }
+                // Something it started holds its output open; `end` finds it.
+                () = &mut farewell, if gone => break Ending::Closed,
             }
         }
     };
