@@ -61,6 +61,8 @@ const CHAIN_MAX: usize = 16;
 enum Ended {
     /// The run has a new state for this reason.
     With(Box<Transition>),
+    /// Our own side failed: the run says so, and the next one begins.
+    Own(Error),
     /// The store refused.
     Store(StoreError),
 }
@@ -80,15 +82,9 @@ impl From<StoreError> for Ended {
     }
 }
 
-/// Our own side failed: the run says so, and the next one begins.
 impl From<Error> for Ended {
     fn from(error: Error) -> Self {
-        let mut reason = error.chain();
-        if let Some(hint) = error.hints().first() {
-            reason.push_str(" · ");
-            reason.push_str(hint);
-        }
-        Self::With(Box::new(Transition::of(Happening::Failed, reason)))
+        Self::Own(error)
     }
 }
 
@@ -122,6 +118,11 @@ impl Worker {
         let state = match ended {
             Ok(state) => state,
             Err(Ended::With(transition)) => self.ledger.advance(claim, *transition)?,
+            Err(Ended::Own(error)) => {
+                let next = error.hints().first().cloned().or_else(|| next_step(Class::Internal, &run));
+                let reason = format!("{} · {}", error.chain(), next.unwrap_or_default());
+                self.ledger.advance(claim, Transition::of(Happening::Failed, reason))?
+            }
             Err(Ended::Store(error)) => return Err(error),
         };
         artifact::refresh_inbox(&self.layout, &self.ledger)?;
