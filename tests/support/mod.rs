@@ -94,6 +94,7 @@ impl Scene {
             ("GIT_CONFIG_NOSYSTEM", OsStr::new("1")),
             ("LC_ALL", OsStr::new("C")),
             ("NO_COLOR", OsStr::new("1")),
+            ("SCRIPT_KEY", OsStr::new("not-a-secret")),
         ] {
             environment.push((name.into(), value.into()));
         }
@@ -158,7 +159,7 @@ impl Scene {
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.top).env_clear().envs(self.environment.iter().cloned());
-        command.env("SCRIPT_KEY", "not-a-secret").stdin(std::process::Stdio::null());
+        command.stdin(std::process::Stdio::null());
         command
     }
 
@@ -229,9 +230,9 @@ impl Scene {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// The processes that were started with this scene's Codex home, by `/proc`: the worker and what it started.
+    /// The processes that have this scene's home, by `/proc`: the worker, Codex, and its commands.
     pub(crate) fn processes(&self) -> Vec<i32> {
-        let mark = format!("CODEX_HOME={}", self.path("codex").display());
+        let mark = format!("HOME={}", self.path("home").display());
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
         entries
             .flatten()
