@@ -5,10 +5,6 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot be set up has failed")]
 
-mod common {
-    pub(crate) mod model_server;
-}
-
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -17,8 +13,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::model_server::{ModelServer, Reply, executes, says};
 use orchestrator::policy::{Action, Decision, Gatekeeper, Limits, SandboxMode};
+use orchestrator::rehearsal::{Handle, Item, Reply, Sequence, Server};
 use orchestrator::runtime::REHEARSAL_VARIABLE;
 use orchestrator::runtime::codex_exec::CodexExec;
 use orchestrator::runtime::{
@@ -208,6 +204,33 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// A server that plays these replies, the last one for ever.
+fn serve(replies: impl IntoIterator<Item = Reply>) -> Handle {
+    Server::in_background(Sequence::new(replies)).unwrap()
+}
+
+/// What the model was asked so far.
+fn bodies(server: &Handle) -> Vec<Value> {
+    let asked = server.requests().into_iter().filter(|request| request.path.ends_with("/responses"));
+    asked.map(|request| request.body).collect()
+}
+
+/// The model says `text`, for a number of tokens that can be told from an estimate.
+fn says(text: &str) -> Reply {
+    counted(Item::message(text))
+}
+
+/// The model wants `command` executed.
+fn executes(command: &str) -> Reply {
+    counted(Item::command(command))
+}
+
+const USED: Usage = Usage { input_tokens: 100, cached_input_tokens: 20, output_tokens: 10 };
+
+fn counted(item: Item) -> Reply {
+    Reply::Items { items: vec![item], usage: Some(USED) }
+}
+
 const ANSWER: &str = r#"{"ok":true}"#;
 
 #[tokio::test]
@@ -283,20 +306,19 @@ async fn npms_script_is_skipped() {
 
 #[tokio::test]
 async fn a_turn_ends_in_an_answer() {
-    let server = ModelServer::start(vec![says(ANSWER)]);
-    let Some(world) = World::new(&server.url()) else { return };
+    let server = serve([says(ANSWER)]);
+    let Some(world) = World::new(server.url()) else { return };
     let mut seen = Vec::new();
     let outcome = world.run("the prompt", None, &mut |a| seen.push(a), watch::channel(false).1).await.unwrap();
     assert_eq!(outcome.answer, ANSWER);
-    let used = Usage { input_tokens: 100, cached_input_tokens: 20, output_tokens: 10 };
-    assert_eq!((outcome.usage, outcome.thread_usage), (used, used));
+    assert_eq!((outcome.usage, outcome.thread_usage), (USED, USED));
     assert_eq!(outcome.model.as_deref(), Some("scripted"));
     let thread = outcome.thread.unwrap();
     assert_eq!(seen.first(), Some(&Activity::ThreadStarted { thread }));
-    assert_eq!(seen.last(), Some(&Activity::TurnFinished { usage: used }));
+    assert_eq!(seen.last(), Some(&Activity::TurnFinished { usage: USED }));
     assert!(seen.contains(&Activity::Message { text: ANSWER.into() }));
 
-    let request = server.requests().remove(0);
+    let request = bodies(&server).remove(0);
     assert_eq!(request["text"]["format"]["schema"], world.schema);
     let names: Vec<&str> = request["tools"].as_array().unwrap().iter().filter_map(|t| t["name"].as_str()).collect();
     assert_eq!(names, ["exec_command", "write_stdin"]);
@@ -308,8 +330,8 @@ async fn a_turn_ends_in_an_answer() {
 async fn commands_run_in_the_sandbox_with_an_environment_of_their_own() {
     let command = "env; touch inside \"$TMPDIR/inside\"; touch ../outside; touch /tmp/codex-exec-outside; printf '%s' \
                    \"$FOR_COMMANDS\" > value";
-    let server = ModelServer::start(vec![executes(command), says(ANSWER)]);
-    let Some(world) = World::new(&server.url()) else { return };
+    let server = serve([executes(command), says(ANSWER)]);
+    let Some(world) = World::new(server.url()) else { return };
     let own = fs::read_to_string(world.path("home/config.toml")).unwrap();
     world.configure(&format!(
         "sandbox_mode = \"danger-full-access\"\napproval_policy = \"on-request\"\n{own}\n[sandbox_workspace_write]\n\
@@ -343,21 +365,21 @@ async fn commands_run_in_the_sandbox_with_an_environment_of_their_own() {
 
 #[tokio::test]
 async fn a_read_only_turn_writes_nothing() {
-    let server = ModelServer::start(vec![executes("touch inside \"$TMPDIR/inside\""), says(ANSWER)]);
-    let Some(mut world) = World::new(&server.url()) else { return };
+    let server = serve([executes("touch inside \"$TMPDIR/inside\""), says(ANSWER)]);
+    let Some(mut world) = World::new(server.url()) else { return };
     world.sandbox.mode = SandboxMode::ReadOnly;
     let mut seen = Vec::new();
     world.run("go", None, &mut |a| seen.push(a), watch::channel(false).1).await.unwrap();
     // Not by its event: Codex 0.169 leaves none of a command that fails at once on its sandbox.
-    let told = server.requests()[1]["input"].to_string();
+    let told = bodies(&server)[1]["input"].to_string();
     assert_eq!(told.matches("Read-only file system").count(), 2, "{told}");
     assert!(!world.path("workspace/inside").exists() && !world.path("tmp/inside").exists());
 }
 
 #[tokio::test]
 async fn nothing_of_the_person_or_the_repository_acts_beside_the_model() {
-    let server = ModelServer::start(vec![executes("true"), says(ANSWER)]);
-    let Some(world) = World::new(&server.url()) else { return };
+    let server = serve([executes("true"), says(ANSWER)]);
+    let Some(world) = World::new(server.url()) else { return };
     let canary = world.path("canary");
     let bird = world.script("bird", &format!("#!/bin/sh\necho \"$@\" >> '{}'\n", canary.display()));
     let bird = bird.display();
@@ -383,7 +405,7 @@ async fn nothing_of_the_person_or_the_repository_acts_beside_the_model() {
 
     world.run("call $evil and $evil2 and $own", None, &mut |_| {}, watch::channel(false).1).await.unwrap();
     assert_eq!(fs::read_to_string(&canary).unwrap_or_default(), "");
-    let sent = server.requests()[0].to_string();
+    let sent = bodies(&server)[0].to_string();
     for word in ["PROJECT-CONFIG", "PROJECT-INSTRUCTIONS", "PROJECT-SKILL", "PERSONS-SKILL"] {
         assert!(!sent.contains(word), "{word} reached the model");
     }
@@ -391,8 +413,8 @@ async fn nothing_of_the_person_or_the_repository_acts_beside_the_model() {
 
 #[tokio::test]
 async fn a_thread_is_continued_and_counted_apart() {
-    let server = ModelServer::start(vec![says("{\"ok\":false}"), says(ANSWER)]);
-    let Some(world) = World::new(&server.url()) else { return };
+    let server = serve([says("{\"ok\":false}"), says(ANSWER)]);
+    let Some(world) = World::new(server.url()) else { return };
     let first = world.turn().await.unwrap();
     let thread = first.thread.clone().unwrap();
     let resume = Some((thread.as_str(), first.thread_usage));
@@ -400,7 +422,7 @@ async fn a_thread_is_continued_and_counted_apart() {
     assert_eq!((second.thread, second.answer.as_str()), (Some(thread), ANSWER));
     assert_eq!(second.usage, first.usage);
     assert_eq!(second.thread_usage, first.usage.plus(first.usage));
-    assert!(server.requests()[1]["input"].to_string().contains("{\\\"ok\\\":false}"), "the history is sent");
+    assert!(bodies(&server)[1]["input"].to_string().contains("{\\\"ok\\\":false}"), "the history is sent");
 
     for unknown in ["01a20210-0000-7041-80d9-d1ba9c2c4908", "--last", "latest"] {
         let resume = Some((unknown, Usage::default()));
@@ -411,32 +433,35 @@ async fn a_thread_is_continued_and_counted_apart() {
 
 #[tokio::test]
 async fn every_failure_has_its_class() {
-    let status = |status, headers, body: &str| Reply::Status(status, headers, body.to_owned());
-    let body = |message: &str| json!({"error": {"message": message, "type": "x", "code": "x"}}).to_string();
-    let quota = json!({"error": {"message": "used up", "type": "insufficient_quota", "code": "insufficient_quota"}});
+    let refused = |status, message: &str| Reply::error(status, "x", message);
+    let failed = |code: &str, message: &str| Reply::Failed { code: code.to_owned(), message: message.to_owned() };
     for (reply, class, words) in [
-        (status(401, &[], &body("bad key")), Class::Auth, "refused the login: 401 Unauthorized: bad key"),
-        (status(403, &[], &body("not you")), Class::Auth, "not you"),
-        (status(429, &[], &body("slow down")), Class::RateLimited, "slow down: "),
-        (status(429, &[("retry-after", "0")], &body("slow down")), Class::RateLimited, "429"),
-        (status(429, &[], &quota.to_string()), Class::Quota, "used up: Quota exceeded"),
-        (status(500, &[], &body("oops")), Class::Overloaded, "high demand"),
-        (status(503, &[], &body("oops")), Class::Overloaded, "503"),
-        (status(400, &[], &body("Invalid schema")), Class::Protocol, "refused the request: Invalid schema"),
-        (status(404, &[], &body("no such model")), Class::Protocol, "no such model"),
-        (Reply::Failed("context_length_exceeded", "too long"), Class::ContextTooLarge, "does not fit the model"),
-        (Reply::Failed("server_is_overloaded", "busy"), Class::Overloaded, "at capacity"),
+        (refused(401, "bad key"), Class::Auth, "refused the login: 401 Unauthorized: bad key"),
+        (refused(403, "not you"), Class::Auth, "not you"),
+        (refused(429, "slow down"), Class::RateLimited, "slow down: "),
+        (refused(429, "slow down").header("retry-after", "0"), Class::RateLimited, "429"),
+        (Reply::error(429, "insufficient_quota", "used up"), Class::Quota, "used up: Quota exceeded"),
+        (refused(500, "oops"), Class::Overloaded, "high demand"),
+        (refused(503, "oops"), Class::Overloaded, "503"),
+        (refused(400, "Invalid schema"), Class::Protocol, "refused the request: Invalid schema"),
+        (refused(404, "no such model"), Class::Protocol, "no such model"),
+        (failed("context_length_exceeded", "too long"), Class::ContextTooLarge, "does not fit the model"),
+        (failed("server_is_overloaded", "busy"), Class::Overloaded, "at capacity"),
         (
-            Reply::Failed("rate_limit_exceeded", "Rate limit reached. Please try again in 11ms."),
+            failed("rate_limit_exceeded", "Rate limit reached. Please try again in 11ms."),
             Class::RateLimited,
             "try again in 11ms",
         ),
-        (Reply::Cut, Class::Network, "stream disconnected"),
-        (Reply::Items(vec![]), Class::Protocol, "the model ended without an answer"),
+        (Reply::CutStream { after: Vec::new() }, Class::Network, "stream disconnected"),
+        (
+            Reply::Incomplete { reason: "content_filter".into() },
+            Class::Protocol,
+            "broke the answer off: content_filter",
+        ),
     ] {
         let shown = format!("{reply:?}");
-        let server = ModelServer::start(vec![reply]);
-        let Some(world) = World::new(&server.url()) else { return };
+        let server = serve([reply]);
+        let Some(world) = World::new(server.url()) else { return };
         let failure = world.turn().await.unwrap_err();
         assert_eq!(failure.class, class, "{shown}: {failure}");
         assert!(failure.message.contains(words), "{shown}: {failure}");
@@ -445,8 +470,17 @@ async fn every_failure_has_its_class() {
 }
 
 #[tokio::test]
+async fn a_model_that_says_nothing_gives_an_empty_answer() {
+    let server = serve([Reply::Items { items: Vec::new(), usage: Some(USED) }]);
+    let Some(world) = World::new(server.url()) else { return };
+    let outcome = world.turn().await.unwrap();
+    assert_eq!((outcome.answer.as_str(), outcome.usage), ("", USED));
+    assert!(outcome.thread.is_some(), "it can be asked again");
+}
+
+#[tokio::test]
 async fn a_provider_that_is_not_there_is_a_broken_network() {
-    let url = ModelServer::start(vec![Reply::Cut]).url();
+    let url = serve([Reply::Silence]).url().to_owned();
     let Some(world) = World::new(&url) else { return };
     let failure = world.turn().await.unwrap_err();
     assert_eq!(failure.class, Class::Network, "{failure}");
@@ -454,22 +488,22 @@ async fn a_provider_that_is_not_there_is_a_broken_network() {
 
 #[tokio::test]
 async fn a_silent_provider_is_told_from_a_silent_command() {
-    let server = ModelServer::start(vec![Reply::Silence]);
-    let Some(mut world) = World::new(&server.url()) else { return };
+    let server = serve([Reply::Silence]);
+    let Some(mut world) = World::new(server.url()) else { return };
     world.limits.idle = Duration::from_secs(3);
     let failure = world.turn().await.unwrap_err();
     assert_eq!((failure.class, failure.message.as_str()), (Class::Stalled, "the model gave no sign of life for 3.0s"));
 
-    let server = ModelServer::start(vec![executes("sleep 6"), says(ANSWER)]);
-    let Some(mut world) = World::new(&server.url()) else { return };
+    let server = serve([executes("sleep 6"), says(ANSWER)]);
+    let Some(mut world) = World::new(server.url()) else { return };
     world.limits.idle = Duration::from_secs(5);
     world.turn().await.unwrap();
 }
 
 #[tokio::test]
 async fn the_wall_limit_ends_commands_too() {
-    let server = ModelServer::start(vec![executes("sleep 1000 & setsid sleep 1000 & sleep 1000"), says(ANSWER)]);
-    let Some(mut world) = World::new(&server.url()) else { return };
+    let server = serve([executes("sleep 1000 & setsid sleep 1000 & sleep 1000"), says(ANSWER)]);
+    let Some(mut world) = World::new(server.url()) else { return };
     world.limits.wall = Duration::from_secs(4);
     let failure = world.turn().await.unwrap_err();
     assert_eq!((failure.class, failure.message.as_str()), (Class::Timeout, "the turn took longer than 4.0s"));
@@ -477,8 +511,8 @@ async fn the_wall_limit_ends_commands_too() {
 
 #[tokio::test]
 async fn a_cancelled_turn_can_be_continued() {
-    let server = ModelServer::start(vec![executes("sleep 1000"), says(ANSWER)]);
-    let Some(world) = World::new(&server.url()) else { return };
+    let server = serve([executes("sleep 1000"), says(ANSWER)]);
+    let Some(world) = World::new(server.url()) else { return };
     let (cancel, cancelled) = watch::channel(false);
     let mut stop = |activity: Activity| {
         if matches!(activity, Activity::CommandStarted { .. }) {
@@ -495,8 +529,8 @@ async fn a_cancelled_turn_can_be_continued() {
 
 #[tokio::test]
 async fn too_much_output_ends_the_turn() {
-    let server = ModelServer::start(vec![says(&"x".repeat(100_000))]);
-    let Some(mut world) = World::new(&server.url()) else { return };
+    let server = serve([says(&"x".repeat(100_000))]);
+    let Some(mut world) = World::new(server.url()) else { return };
     world.limits.output_bytes = 20_000;
     let failure = world.turn().await.unwrap_err();
     assert_eq!(failure.class, Class::Output);
@@ -505,8 +539,8 @@ async fn too_much_output_ends_the_turn() {
 
 #[tokio::test]
 async fn a_killed_codex_is_a_crash() {
-    let server = ModelServer::start(vec![executes("sleep 1000")]);
-    let Some(world) = World::new(&server.url()) else { return };
+    let server = serve([executes("sleep 1000")]);
+    let Some(world) = World::new(server.url()) else { return };
     let root = world.root.path().to_owned();
     let mut kill = |activity: Activity| {
         if matches!(activity, Activity::CommandStarted { .. }) {
@@ -552,7 +586,7 @@ fn codex_and_its_commands_die_with_us() {
     if codex().is_none() {
         return;
     }
-    let server = ModelServer::start(vec![executes("setsid sleep 1000 & touch started; sleep 1000")]);
+    let server = serve([executes("setsid sleep 1000 & touch started; sleep 1000")]);
     let driver = duct::cmd(
         std::env::current_exe().unwrap(),
         ["--exact", "driver_of_the_kill_test", "--nocapture", "--test-threads=1"],
@@ -563,7 +597,7 @@ fn codex_and_its_commands_die_with_us() {
     .unchecked()
     .start()
     .unwrap();
-    wait_until("the command starts", || server.requests().len() == 1);
+    wait_until("the command starts", || bodies(&server).len() == 1);
     let root = driver_root(&driver.pids());
     wait_until("the command runs", || root.join("workspace/started").exists());
     assert!(processes_of(&root).len() >= 4, "{:?}", processes_of(&root));
@@ -594,14 +628,14 @@ fn driver_root(pids: &[u32]) -> PathBuf {
 
 #[tokio::test]
 async fn a_rehearsal_asks_the_loopback_server_and_says_so() {
-    let server = ModelServer::start(vec![says(ANSWER)]);
+    let server = serve([says(ANSWER)]);
     let Some(world) = World::new("http://127.0.0.1:9/v1") else { return };
     world.configure("");
     let world = world.with(REHEARSAL_VARIABLE, server.url()).with("http_proxy", "http://127.0.0.1:9");
     world.probe().await.unwrap();
     let outcome = world.turn().await.unwrap();
     assert_eq!((outcome.model.as_deref(), outcome.answer.as_str()), (Some("rehearsal"), ANSWER));
-    assert_eq!(server.requests()[0]["model"], "rehearsal");
+    assert_eq!(bodies(&server)[0]["model"], "rehearsal");
 
     let world = world.with(REHEARSAL_VARIABLE, "https://example.org/v1");
     assert_eq!(world.turn().await.unwrap_err().class, Class::Internal);
@@ -609,8 +643,8 @@ async fn a_rehearsal_asks_the_loopback_server_and_says_so() {
 
 #[tokio::test]
 async fn odd_paths_are_told_exactly_or_refused() {
-    let server = ModelServer::start(vec![executes("pwd > here"), says(ANSWER)]);
-    let Some(world) = World::new(&server.url()) else { return };
+    let server = serve([executes("pwd > here"), says(ANSWER)]);
+    let Some(world) = World::new(server.url()) else { return };
     let workspace = world.path("a \"b\" 'c' = {d}\n$e ünï");
     fs::create_dir(&workspace).unwrap();
     let mut seen = Vec::new();
