@@ -9,6 +9,7 @@ use super::ui::{BOLD, DIM, Ui, state_style};
 use super::world::{Named, World};
 use crate::error::{Error, Result};
 use crate::files;
+use crate::run::State;
 use crate::store::{Run, Store as _};
 use crate::text;
 
@@ -102,6 +103,12 @@ fn page(ui: &mut Ui, world: &World, run: &Run) -> Result<()> {
     ))?;
     if !run.reason.is_empty() {
         ui.prose(&format!("  {}", text::one_line(&run.reason)))?;
+    }
+    if run.state == State::Held {
+        ui.line(format!(
+            "  release it: git orchestrator retry {0} · drop it: git orchestrator cancel {0}",
+            run.id.short()
+        ))?;
     }
     let mut facts = vec![format!("row {}", job.row.trigger), job.row.runtime.clone()];
     if run.attempt > 0 {

@@ -66,7 +66,8 @@ pub fn turn_failed(sentence: &str) -> Failure {
 const BROKEN_OFF: &str = "Incomplete response returned";
 
 fn is_unknown_model(detail: &str) -> bool {
-    let lower = detail.to_lowercase();
+    // The status names nothing: a wrong path is not found either.
+    let lower = detail.to_lowercase().replace("404 not found", "");
     lower.contains("model") && ["does not exist", "not found", "not supported"].iter().any(|w| lower.contains(w))
 }
 
@@ -271,6 +272,8 @@ mod tests {
         let failure = turn_failed(body);
         let said = "the model provider refused the request: 404 Not Found: no \\u{1b}[31mmodel";
         assert_eq!(failure.message, said);
+        let unknown = turn_failed(r#"{"error":{"message":"The model `a` does not exist"}}"#);
+        assert_eq!(unknown.message, "the model provider does not have the model: The model `a` does not exist");
         assert!(turn_failed(&"x".repeat(10_000)).message.chars().count() < 300);
     }
 
