@@ -54,6 +54,9 @@ const TOOLCHAIN_VARIABLES: &[&str] = &[
     "VOLTA_HOME",
 ];
 
+/// How many faults of an answer a run's reason names: it is one line.
+const PROBLEMS_TOLD: usize = 3;
+
 /// How many rows of the history a chain of handoffs may be long: rows cannot form a cycle, so a longer one is damage.
 const CHAIN_MAX: usize = 16;
 
@@ -161,8 +164,12 @@ impl Worker {
         let judgement = match judged {
             Ok(judgement) => judgement,
             Err(problems) => {
-                let reason = format!("no usable answer{why_no_more}: {}", problems.join("; "));
-                let reason = format!("{reason} · git orchestrator log {}", run.id.short());
+                let told: Vec<_> = problems.iter().take(PROBLEMS_TOLD).map(String::as_str).collect();
+                let told = told.join("; ");
+                let more = problems.len().saturating_sub(PROBLEMS_TOLD);
+                let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+                let next = format!("git orchestrator log {}", run.id.short());
+                let reason = format!("no usable answer{why_no_more}: {told}{more} · {next}");
                 return Err(Ended::With(Box::new(Transition::of(Happening::Rejected, reason))));
             }
         };
