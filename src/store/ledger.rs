@@ -207,7 +207,8 @@ impl Store for Ledger {
             let transition = if run.cancel_requested {
                 Transition::of(Happening::Cancelled, "cancelled while no worker was there")
             } else if run.attempt >= run.job.policy().limits.attempts {
-                Transition::of(Happening::Failed, format!("the worker died over it {} times", run.attempt))
+                let died = "the worker died over it, and no attempt is left";
+                Transition::of(Happening::Failed, format!("{died} · git orchestrator retry {}", run.id.short()))
             } else {
                 Transition::of(Happening::Recovered, "the worker died; it begins again")
             };

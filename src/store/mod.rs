@@ -89,11 +89,20 @@ impl From<StoreError> for Error {
             StoreError::Newer { .. } => {
                 Self::failed(error.to_string()).hint("update git-orchestrator; nothing was changed")
             }
+            StoreError::Database { ref source, .. } if is_damage(source) => {
+                let aside = "move `.orchestrator/state/ledger.db` and its `-wal` and `-shm` aside: a new one begins";
+                Self::failed("the ledger is damaged").hint(aside).because(error)
+            }
             StoreError::Database { .. } | StoreError::Damaged { .. } | StoreError::StaleClaim { .. } => {
                 Self::failed("the ledger does not answer").because(error)
             }
         }
     }
+}
+
+/// Whether the file itself is broken, so that trying again is of no use.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase))
 }
 
 /// What a run is to do: fixed when it is queued, but for the event, which a newer one may replace until it begins.
