@@ -1,4 +1,4 @@
-//! Codex is missing, not usable, or dies.
+//! Codex is missing, not usable, or dies; or its worker does.
 
 use std::path::PathBuf;
 
@@ -154,4 +154,36 @@ fn it_is_killed_and_the_second_attempt_succeeds() {
     assert_eq!((&run["state"], &run["attempt"]), (&json!("succeeded"), &json!(2)), "{run}");
     let log = trial.scene.ok(&["log", run["id"].as_str().unwrap()]);
     assert!(log.contains("Codex was ended by signal 9 · attempt 2 of 2 in 10s"), "{log}");
+}
+
+/// Sends the worker a signal while the model is silent, and returns once both are gone.
+fn end_worker(trial: &Trial, signal: Signal) {
+    let silent = serve([Reply::Silence]);
+    trial.asks(&silent);
+    trial.commit();
+    wait_for("the model to be asked", || (asked(&silent) > 0).then_some(()));
+    let pid = trial.scene.status()["worker"]["pid"].as_i64().unwrap();
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
+    wait_for("the worker and Codex to end", || trial.scene.processes().is_empty().then_some(()));
+}
+
+#[test]
+fn its_worker_is_told_to_end_and_the_next_one_goes_on() {
+    let Some((trial, _)) = trial(&table(LIMITS)) else { return };
+    end_worker(&trial, Signal::TERM);
+    let server = Server::in_background(First::new([])).unwrap();
+    trial.asks(&server);
+    let run = trial.ended();
+    assert_eq!((&run["state"], &run["attempt"]), (&json!("succeeded"), &json!(2)), "{run}");
+    let log = trial.scene.ok(&["log", run["id"].as_str().unwrap()]);
+    assert!(log.contains("queued: the worker was told to end; it begins again"), "{log}");
+}
+
+#[test]
+fn its_worker_is_killed_and_no_attempt_is_left() {
+    let Some((trial, _)) = trial(&table(LIMITS)) else { return };
+    end_worker(&trial, Signal::KILL);
+    let sentence = "the worker died over it, and no attempt is left · git orchestrator retry RUN";
+    ends(&trial.ended(), "failed", sentence);
+    trial.next_runs();
 }

@@ -55,6 +55,7 @@ fn the_ledger_is_damaged() {
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     assert!(said.contains("cannot open ") && said.contains("ledger.db: file is not a database"), "{said}");
+    assert!(said.contains("hint: move `.orchestrator/state/ledger.db` and its `-wal` and `-shm` aside"), "{said}");
     trial.untouched();
     orchestrator::files::write(&ledger, &whole).unwrap();
     let run = trial.ended();

@@ -199,3 +199,22 @@ fn a_second_answer_that_does_not_fit_is_the_last() {
     ends(&run, "failed", "the model provider refused the login: 401 Unauthorized: Expired · export SCRIPT_KEY=…");
     assert_eq!((asked(&server), &run["usage"]["input_tokens"]), (2, &json!(100)));
 }
+
+#[test]
+fn the_same_worker_goes_on_with_the_next_run() {
+    let table = table(LIMITS).replace("    role: tester\n", "    role: tester\n    coalesce: none\n");
+    let Some(trial) = Trial::new(&table) else { return };
+    let refused = Reply::error(401, "invalid_api_key", "Expired");
+    let server = Server::in_background(First::new([refused.clone(), refused])).unwrap();
+    trial.asks(&server);
+    trial.scene.ok(&["pause"]);
+    for _ in 0..3 {
+        trial.commit();
+    }
+    trial.scene.ok(&["resume"]);
+    assert_eq!(trial.scene.wait(), 1);
+    let runs = trial.scene.status()["runs"].as_array().unwrap().clone();
+    let states: Vec<_> = runs.iter().map(|run| run["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["succeeded", "failed", "failed"]);
+    trial.untouched();
+}

@@ -259,7 +259,8 @@ fn a_row_that_does_nothing_or_too_much() {
 
 #[test]
 fn a_network_that_no_sandbox_gives() {
-    let table = "  - { name: test, on: post-commit, role: planner }\npolicy:\n  roles:\n    planner: { network: true }\n";
+    let table =
+        "  - { name: test, on: post-commit, role: planner }\npolicy:\n  roles:\n    planner: { network: true }\n";
     assert_snapshot!(refused_row(table), @r###"
     error: `roles.planner` cannot reach the network from a read-only sandbox
      --> triggers.yaml:6:25
