@@ -1,0 +1,67 @@
+//! What git takes longer with our hooks than with empty ones, and what one call of the hook costs.
+//!
+//! A pair of repositories differs in its hooks alone: an empty shell script in the one, what `install` writes in the
+//! other. Both do the same thing in turn, in one run (A B, B A, …), so that what else the machine does hits both; what
+//! is reported is the median of the differences within the pairs. The built binary and the real git run, without any
+//! configuration but the repositories' own. `cargo bench --bench hook`, or with `-- --quick` a short form; a word after
+//! `--` runs only the rows whose name holds it.
+
+#![expect(clippy::print_stdout, reason = "a report is what this program is for")]
+
+mod figures;
+mod machine;
+mod peak;
+mod scene;
+mod scenarios;
+
+use std::env;
+use std::error::Error;
+use std::process::ExitCode;
+
+/// Whatever goes wrong ends the run: figures of half a benchmark are none.
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// The built binary, by the profile that is published as far as cargo's bench profile goes.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_git-orchestrator");
+
+/// What the command line asks for.
+struct Options {
+    quick: bool,
+    /// Rows whose name does not hold this word are left out.
+    only: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let outcome = match arguments.first().map(String::as_str) {
+        Some(peak::COMMAND) => peak::answer(arguments.get(1..).unwrap_or_default()),
+        // `cargo test --benches` only wants to know that it builds.
+        _ if !arguments.iter().any(|argument| argument == "--bench") => Ok(()),
+        _ => run(&Options {
+            quick: arguments.iter().any(|argument| argument == "--quick"),
+            only: arguments.iter().find(|argument| !argument.starts_with('-')).cloned(),
+        }),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("the benchmark cannot go on: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Outcome<()> {
+    machine::print()?;
+    println!("\n{}", figures::HEAD);
+    for files in [50, 20_000] {
+        scenarios::commits(options, files)?;
+    }
+    scenarios::many_paths(options)?;
+    scenarios::rebase(options)?;
+    println!("\n{}", figures::CALL_HEAD);
+    for files in [50, 20_000] {
+        scenarios::calls(options, files)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! Pairs of repositories with a history made for a scenario, and git in them without any configuration of a person.
+
+#![expect(clippy::disallowed_methods, reason = "a benchmark starts processes and writes files")]
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::{Outcome, PROGRAM};
+
+/// How many files lie in one directory of a generated tree.
+const FILES_IN_DIRECTORY: usize = 100;
+
+/// The hooks that `install` writes: both sides have a script for each.
+const HOOKS: [&str; 5] = ["post-commit", "post-merge", "post-rewrite", "post-applypatch", "pre-push"];
+
+/// What is compared with: a hook that does nothing.
+const EMPTY_HOOK: &str = "#!/bin/sh\nexit 0\n";
+
+/// How long a worker may take until it is gone.
+const WORKER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A directory for some repositories, with the environment of everything that runs in them.
+pub(crate) struct Scene {
+    directory: TempDir,
+    environment: Vec<(OsString, OsString)>,
+}
+
+/// One repository.
+pub(crate) struct Side<'a> {
+    scene: &'a Scene,
+    /// The top of its worktree.
+    pub(crate) top: PathBuf,
+}
+
+/// A history for `git fast-import`: a commit of so many files, and then commits on branches of it.
+pub(crate) struct History {
+    stream: String,
+    at: u64,
+}
+
+impl History {
+    /// One commit on `main` with `files` files of some lines each, in directories below `src`.
+    pub(crate) fn of(files: usize) -> Self {
+        let mut history = Self { stream: String::new(), at: 1_700_000_000 };
+        history.commit("refs/heads/main", None);
+        for number in 0..files {
+            history.file(&path(number), &format!("// file {number}\n{}", "let line = 1;\n".repeat(20)));
+        }
+        history
+    }
+
+    /// The next commit; its files follow. On top of `from`, or of the branch's own last commit.
+    pub(crate) fn commit(&mut self, branch: &str, from: Option<&str>) {
+        self.at += 1;
+        let who = format!("Ada <ada@example.invalid> {} +0000", self.at);
+        writeln!(self.stream, "commit {branch}\nauthor {who}\ncommitter {who}\ndata 4\nwork").ok();
+        if let Some(from) = from {
+            writeln!(self.stream, "from {from}").ok();
+        }
+    }
+
+    /// A file of the last commit.
+    pub(crate) fn file(&mut self, path: &str, content: &str) {
+        writeln!(self.stream, "M 100644 inline {path}\ndata {}\n{content}", content.len()).ok();
+    }
+}
+
+/// The path of a generated file.
+pub(crate) fn path(number: usize) -> String {
+    format!("src/d{:03}/f{number:05}.rs", number / FILES_IN_DIRECTORY)
+}
+
+impl Scene {
+    pub(crate) fn new() -> Outcome<Self> {
+        let directory = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let base = directory.path().canonicalize()?;
+        fs::create_dir(base.join("home"))?;
+        // No Codex: whatever starts must not reach the one of this machine.
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths(env::split_paths(&path).filter(|directory| !directory.join("codex").exists()))?;
+        let environment = [
+            ("PATH", path),
+            ("HOME", base.join("home").into()),
+            ("CODEX_HOME", base.join("home").into()),
+            ("GIT_CONFIG_GLOBAL", "/dev/null".into()),
+            ("GIT_CONFIG_NOSYSTEM", "1".into()),
+            ("LC_ALL", "C".into()),
+        ];
+        let environment = environment.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        Ok(Self { directory, environment })
+    }
+
+    /// A repository with this history, checked out, and an empty script for each hook.
+    pub(crate) fn repository(&self, name: &str, history: &History) -> Outcome<Side<'_>> {
+        let top = self.directory.path().canonicalize()?.join(name);
+        fs::create_dir(&top)?;
+        let side = Side { scene: self, top };
+        side.git(&["init", "--quiet", "--initial-branch=main"])?;
+        // What git does in the background after some thousand objects would hit one of the two.
+        for (key, value) in [
+            ("user.name", "Ada"),
+            ("user.email", "ada@example.invalid"),
+            ("gc.auto", "0"),
+            ("maintenance.auto", "false"),
+        ] {
+            side.git(&["config", key, value])?;
+        }
+        let mut child = side.command("git", &["fast-import", "--quiet"]).stdin(Stdio::piped()).spawn()?;
+        child.stdin.take().ok_or("git has no input")?.write_all(history.stream.as_bytes())?;
+        if !child.wait()?.success() {
+            return Err("git fast-import refuses the history".into());
+        }
+        side.git(&["reset", "--quiet", "--hard"])?;
+        for hook in HOOKS {
+            let file = side.top.join(".git/hooks").join(hook);
+            fs::create_dir_all(side.top.join(".git/hooks"))?;
+            fs::write(&file, EMPTY_HOOK)?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(side)
+    }
+}
+
+impl Side<'_> {
+    /// `program` in this repository, without a stream of ours.
+    pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .current_dir(&self.top)
+            .env_clear()
+            .envs(self.scene.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// Runs it and says how long it took, from before its start until it is gone.
+    pub(crate) fn timed(&self, program: &str, arguments: &[&str]) -> Outcome<Duration> {
+        let mut command = self.command(program, arguments);
+        let begun = Instant::now();
+        let status = command.status()?;
+        let took = begun.elapsed();
+        if status.success() { Ok(took) } else { Err(format!("{program} {arguments:?} ended with {status}").into()) }
+    }
+
+    /// Git, untimed.
+    pub(crate) fn git(&self, arguments: &[&str]) -> Outcome<()> {
+        self.timed("git", arguments).map(drop)
+    }
+
+    /// Our program, untimed.
+    pub(crate) fn own(&self, arguments: &[&str]) -> Outcome<()> {
+        self.timed(PROGRAM, arguments).map(drop)
+    }
+
+    /// Replaces the empty scripts by what `install` writes, with this table. Nothing is carried out: the queue is paused.
+    pub(crate) fn install(&self, table: &str) -> Outcome<()> {
+        for hook in HOOKS {
+            fs::remove_file(self.top.join(".git/hooks").join(hook))?;
+        }
+        self.own(&["install"])?;
+        self.own(&["pause"])?;
+        self.table(table)
+    }
+
+    /// Another table.
+    pub(crate) fn table(&self, table: &str) -> Outcome<()> {
+        Ok(fs::write(self.top.join("triggers.yaml"), table)?)
+    }
+
+    /// Changes a file and stages it.
+    pub(crate) fn stage(&self, path: &str, content: &str) -> Outcome<()> {
+        let file = self.top.join(path);
+        fs::create_dir_all(file.parent().unwrap_or(&self.top))?;
+        fs::write(&file, content)?;
+        self.git(&["add", path])
+    }
+
+    /// A commit of what is staged.
+    pub(crate) fn commit(&self) -> Outcome<Duration> {
+        self.timed("git", &["commit", "--quiet", "-m", "work"])
+    }
+
+    fn state(&self) -> PathBuf {
+        self.top.join(".orchestrator/state")
+    }
+
+    /// The lock of the worker, held: what a hook sees while a worker works.
+    pub(crate) fn hold_worker_lock(&self) -> Outcome<File> {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(self.lock_file())?;
+        file.try_lock()?;
+        Ok(file)
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.state().join("worker.lock")
+    }
+
+    /// Waits until the worker that a hook started has taken everything in and is gone.
+    pub(crate) fn wait_for_worker(&self) -> Outcome<()> {
+        let begun = Instant::now();
+        let is_over = || -> Outcome<bool> {
+            if self.spooled()? > 0 {
+                return Ok(false);
+            }
+            // Made by the first hook that looks for a worker.
+            let lock = self.lock_file();
+            Ok(!lock.exists() || File::options().read(true).write(true).open(lock)?.try_lock_shared().is_ok())
+        };
+        while !is_over()? {
+            if begun.elapsed() > WORKER_DEADLINE {
+                return Err("the worker does not end".into());
+            }
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    /// How many events wait.
+    pub(crate) fn spooled(&self) -> Outcome<usize> {
+        Ok(fs::read_dir(self.state().join("spool"))?.count())
+    }
+
+    /// Forgets the events that wait.
+    pub(crate) fn forget_spooled(&self) -> Outcome<()> {
+        for entry in fs::read_dir(self.state().join("spool"))? {
+            fs::remove_file(entry?.path())?;
+        }
+        Ok(())
+    }
+
+    /// Whether a path is there.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        Path::new(&self.top).join(path).exists()
+    }
+}
