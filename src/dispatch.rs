@@ -79,11 +79,12 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
     if !contains(&bytes, hook.as_str().as_bytes()) {
         return Ok(Outcome::Nothing);
     }
-    let vocabulary = vocabulary();
-    let table = load::table(&bytes, TABLE, &vocabulary)?;
+    // Before the table is read: a step of a rebase is no event, and there may be a hundred of them.
     let Some(event) = observe::observe(hook, arguments, stdin, &repository, Timestamp::now())? else {
         return Ok(Outcome::Nothing);
     };
+    let vocabulary = vocabulary();
+    let table = load::table(&bytes, TABLE, &vocabulary)?;
     let change = event.change.clone();
     let mut paths = Paths::new(|| match &change {
         Some(change) => repository.changed_paths(change),

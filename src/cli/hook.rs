@@ -11,6 +11,7 @@ use super::world;
 use crate::dispatch::{self, Outcome};
 use crate::error::{Error, Kind};
 use crate::event::Hook;
+use crate::git;
 
 /// Dispatch one call of a git hook (called by the installed hooks)
 #[derive(Debug, clap::Args)]
@@ -38,6 +39,10 @@ pub fn main(call: &[OsString]) -> ExitCode {
         say(&format!("git-orchestrator: the hook `{}` is not known", crate::text::one_line(&name.to_string_lossy())));
         return ExitCode::SUCCESS;
     };
+    // Not where a gate decides, nor where a history is walked, which asks for one commit twice.
+    if hook == Hook::PostCommit {
+        git::read_once();
+    }
     let outcome = world::own_program()
         .and_then(|own_program| dispatch::dispatch(hook, arguments, &mut io::stdin().lock(), &own_program));
     match outcome {

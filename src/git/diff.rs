@@ -83,7 +83,8 @@ impl Repository {
     /// The paths that differ, both names of a renamed file included, sorted. Walks the two trees and skips equal
     /// subtrees: this is what a hook can afford.
     pub fn changed_paths(&self, change: &Change) -> Result<Vec<Vec<u8>>> {
-        Ok(self.differences(change)?.into_iter().map(|difference| difference.path).collect())
+        let (old, new) = self.trees(change)?;
+        tree::changed_paths(&self.inner, old, Some(new)).map_err(|error| cannot_list(change, error))
     }
 
     /// The changed files with their patches, sorted by path; a file whose blobs together exceed `max_file_bytes` comes
@@ -139,8 +140,7 @@ impl Repository {
 
     fn differences(&self, change: &Change) -> Result<Vec<Difference>> {
         let (old, new) = self.trees(change)?;
-        tree::differences(&self.inner, old, Some(new))
-            .map_err(|error| Error::failed(format!("cannot list what {} changes", change.head.short())).because(error))
+        tree::differences(&self.inner, old, Some(new)).map_err(|error| cannot_list(change, error))
     }
 
     /// The trees of both ends.
@@ -234,6 +234,10 @@ impl Repository {
         }
         Ok(())
     }
+}
+
+fn cannot_list(change: &Change, error: Error) -> Error {
+    Error::failed(format!("cannot list what {} changes", change.head.short())).because(error)
 }
 
 fn read_hunk(patch: &Patch<'_>, number: usize) -> std::result::Result<Hunk, git2::Error> {

@@ -69,6 +69,13 @@ struct Surroundings {
     ceilings: OsString,
 }
 
+/// Sets libgit2 up for a process that reads each object once and ends: objects are not kept, and their ids are not
+/// computed again, as git does not when it reads (a damaged object still fails its checksum). Holds for the process.
+pub fn read_once() {
+    git2::opts::enable_caching(false);
+    git2::opts::strict_hash_verification(false);
+}
+
 impl Repository {
     /// The repository that holds `start`, as git would find it (`GIT_DIR` included, when `use_environment`).
     pub fn discover(start: &Path, use_environment: bool) -> Result<Self> {

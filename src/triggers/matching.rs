@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::glob::{Patterns, Subject};
+use super::glob::{self, Patterns, Subject};
 use super::load::values;
 use super::{RowAction, Source, Table, Trigger, When};
 use crate::error::{Error, Result};
@@ -99,7 +99,7 @@ impl Condition<'_> {
             }
             Self::Paths(list) => {
                 let paths = paths.get()?;
-                if paths.is_empty() {
+                if paths.is_empty() || !glob::may_take_in(list, paths) {
                     return Ok(false);
                 }
                 let patterns = Patterns::compile(list, Subject::Path)?;
