@@ -22,7 +22,8 @@ if [ -f "$before" ] && [ -x "$before" ]; then
     case $name in
     pre-push | post-rewrite)
         # Both hooks read what git says: it is kept in a file that has no name any more when they run.
-        input=$(mktemp "${TMPDIR:-/tmp}/git-orchestrator.XXXXXX") || {
+        input=$(mktemp "${TMPDIR:-/tmp}/git-orchestrator.XXXXXX" 2>/dev/null) ||
+            input=$(mktemp "${0%/*}/.git-orchestrator.XXXXXX") || {
             echo "git-orchestrator: there is no room for a temporary file, $name was not seen" >&2
             exec "$before" "$@"
         }

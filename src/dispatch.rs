@@ -10,9 +10,9 @@ use std::path::Path;
 
 use crate::clock::Timestamp;
 use crate::error::{Context as _, Result};
-use crate::event::{Event, Hook};
+use crate::event::Hook;
 use crate::files;
-use crate::gate::{self, Subject};
+use crate::gate;
 use crate::git::Repository;
 use crate::observe;
 use crate::policy::admission::Admission;
@@ -20,11 +20,10 @@ use crate::process;
 use crate::role;
 use crate::runtime::registry;
 use crate::store::layout::Layout;
-use crate::store::ledger::Ledger;
 use crate::store::spool;
-use crate::triggers::matching::{self, Paths};
+use crate::triggers::matching::Paths;
 use crate::triggers::plan::{Plan, PlannedRow, Starts};
-use crate::triggers::{Table, Vocabulary, load};
+use crate::triggers::{Vocabulary, load};
 use crate::worker::lock;
 
 /// The table's file name, at the top of the worktree.
@@ -55,6 +54,14 @@ pub fn table_bytes(repository: &Repository) -> Result<Option<Vec<u8>>> {
     files::read(&repository.home().join(TABLE), TABLE_BYTES_MAX)
 }
 
+/// The table as HEAD has it.
+fn committed_table(repository: &Repository) -> Result<Option<Vec<u8>>> {
+    match repository.head()?.commit {
+        Some(commit) => repository.blob_at(&commit, TABLE.as_bytes(), TABLE_BYTES_MAX),
+        None => Ok(None),
+    }
+}
+
 /// The words a table may use.
 pub fn vocabulary() -> Vocabulary<'static> {
     Vocabulary { roles: role::NAMES, runtimes: registry::NAMES, contract: role::contract }
@@ -71,14 +78,15 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
     let here = env::current_dir().context(|| "cannot tell the current directory")?;
     let repository = Repository::discover(&here, true)?;
     let layout = Layout::new(&repository.home());
-    if !layout.exists() {
-        return Ok(Outcome::Nothing);
-    }
-    let Some(bytes) = table_bytes(&repository)? else { return Ok(Outcome::Nothing) };
-    // A table that does not name the hook has no row for it: there is no need to read it as YAML.
-    if !contains(&bytes, hook.as_str().as_bytes()) {
-        return Ok(Outcome::Nothing);
-    }
+    let bytes = match table_bytes(&repository)? {
+        Some(bytes) => bytes,
+        // A table that is only deleted from the working tree still closes its gates.
+        None if hook == Hook::PrePush => match committed_table(&repository)? {
+            Some(bytes) => bytes,
+            None => return Ok(Outcome::Nothing),
+        },
+        None => return Ok(Outcome::Nothing),
+    };
     // Before the table is read: a step of a rebase is no event, and there may be a hundred of them.
     let Some(event) = observe::observe(hook, arguments, stdin, &repository, Timestamp::now())? else {
         return Ok(Outcome::Nothing);
@@ -90,10 +98,11 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
         Some(change) => repository.changed_paths(change),
         None => Ok(Vec::new()),
     });
-    let refusal = pass_gates(&table, &event, &mut paths, &repository, &layout)?;
+    let refusal = gate::ask(&table, &event, &repository, &layout)?;
     let plan = Plan::of(&table, event, &vocabulary, &mut paths)?;
     let said = match plan {
         Some(plan) => {
+            // Also after `git clean -fdx`, which takes the directory away: the shim that called us is still there.
             layout.create()?;
             spool::write(&layout, &plan)?;
             // From here on nothing is lost: if the worker cannot be started, the next hook or command does it.
@@ -107,52 +116,6 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
         (None, Some(line)) => Outcome::Said(line),
         (None, None) => Outcome::Nothing,
     })
-}
-
-/// The most objections that are told; the rest is a number.
-const OBJECTIONS_MAX: usize = 6;
-
-/// Asks every gate about every ref that is pushed. The lines to say, if one is closed.
-fn pass_gates(
-    table: &Table,
-    event: &Event,
-    paths: &mut Paths<'_>,
-    repository: &Repository,
-    layout: &Layout,
-) -> Result<Option<Vec<String>>> {
-    let mut told = Vec::new();
-    for reference in &event.refs {
-        // Each ref by itself: a push of two branches has to satisfy the gates of both.
-        let single = Event { refs: vec![reference.clone()], ..event.clone() };
-        let gates = matching::gates(table, &single, paths)?;
-        let Some(new) = reference.new.as_ref().filter(|_| !gates.is_empty()) else { continue };
-        let Some(commit) = repository.commit_of(new) else { continue };
-        let tree = repository.commit(&commit)?.tree;
-        let subject = Subject { reference: reference.name.clone(), commit, tree };
-        let mut ledger = Ledger::open(&layout.ledger())?;
-        spool::drain(layout, &mut ledger)?;
-        for gate in gates {
-            let objections = gate::objections(&ledger, &gate, &subject)?;
-            if !objections.is_empty() {
-                told.push(format!(
-                    "git-orchestrator: gate `{}` holds {} back from {}",
-                    gate.name,
-                    subject.commit.short(),
-                    crate::text::one_line(&subject.reference)
-                ));
-                let more = objections.len().saturating_sub(OBJECTIONS_MAX);
-                told.extend(objections.into_iter().take(OBJECTIONS_MAX).map(|line| format!("  - {line}")));
-                if more > 0 {
-                    told.push(format!("  - and {more} more"));
-                }
-            }
-        }
-    }
-    Ok((!told.is_empty()).then_some(told))
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 /// The one line a hook says: what was queued, for which commit, and what to type.

@@ -54,6 +54,18 @@ pub fn manual(repository: &Repository, commit: &Oid, request: &str, at: Timestam
     Observer { repository, hook: Hook::Manual, at }.event(detail, Vec::new(), branch, Some(change))
 }
 
+/// The part of a push that concerns one of its refs: what a gate before that ref is asked about.
+pub fn part_of_push(event: &Event, reference: &RefChange, repository: &Repository) -> Result<Event> {
+    let observer = Observer { repository, hook: event.hook, at: event.at };
+    let Detail::Push { remote, .. } = &event.detail else {
+        return Err(Error::failed(format!("{} reports no push", event.hook)));
+    };
+    let head = reference.new.as_ref().and_then(|new| repository.commit_of(new));
+    let change = head.map(|head| Change { base: observer.pushed_base(reference.old.as_ref(), &head, remote), head });
+    let branch = reference.name.strip_prefix("refs/heads/").map(str::to_owned);
+    observer.event(event.detail.clone(), vec![reference.clone()], branch, change)
+}
+
 /// How many arguments git gives its hooks (githooks(5)). More are accepted only where git says that there may be more.
 fn check_count(hook: Hook, arguments: &[OsString]) -> Result<()> {
     let right = match hook {

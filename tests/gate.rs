@@ -97,8 +97,64 @@ fn a_push_waits_for_the_roles_and_for_a_person() {
     scene.ok(&["reject", "--why", "not on a Friday"]);
     let said = text(&push(&scene, &["main"]).stderr);
     assert!(said.contains("Ada rejected it: not on a Friday"), "{said}");
-    // A deletion is no tree to look at.
+    // What has no gate may be deleted; a gated branch may not, and there is no tree to approve.
     assert!(push(&scene, &["--delete", "topic"]).status.success());
+    let deletion = push(&scene, &["--delete", "main"]);
+    assert!(!deletion.status.success());
+    assert!(text(&deletion.stderr).contains("neither deleted nor set to anything else"), "{}", text(&deletion.stderr));
+}
+
+#[test]
+fn each_ref_of_a_push_is_judged_by_its_own_branch_and_change() {
+    for condition in ["branches: [main]", "refs: [\"refs/heads/main\"], paths: [\"src/**\"]"] {
+        let table = TABLE.replace("refs: [\"refs/heads/main\"]", condition);
+        let scene = scene(&table);
+        scene.git(&["commit", "--quiet", "-m", "one"]);
+        scene.wait();
+        scene.git(&["push", "--quiet", "--no-verify", "origin", "main", "main:refs/heads/aaa"]);
+        scene.git(&["branch", "aaa"]);
+        scene.commit("src/x", "1", "touches src");
+        scene.wait();
+        // The first ref alone passes; together with the gated one nothing does, in whichever order.
+        let both = push(&scene, &["aaa", "main"]);
+        assert!(!both.status.success(), "{condition}");
+        assert!(text(&both.stderr).contains("from refs/heads/main"), "{condition}: {}", text(&both.stderr));
+        assert!(push(&scene, &["aaa"]).status.success(), "{condition}");
+    }
+}
+
+#[test]
+fn a_fail_a_rehearsal_and_an_approval_from_before_open_nothing() {
+    let Some(codex) = codex() else { return };
+    let server = Server::in_background(Scripted::new()).unwrap();
+    let mut scene = scene(TABLE).with_codex(&codex, server.url());
+    scene.write("Makefile", "test:\n\t@echo one failed; exit 1\n");
+    scene.git(&["add", "."]);
+    scene.ok(&["pause"]);
+    scene.git(&["commit", "--quiet", "-m", "one"]);
+    at_a_terminal(&scene, &["approve"], "y\n");
+    scene.ok(&["resume"]);
+    assert_eq!(scene.wait(), 0);
+    let said = text(&push(&scene, &["main"]).stderr);
+    assert!(said.contains("tester found something against it"), "{said}");
+
+    scene.set("GIT_ORCHESTRATOR_REHEARSAL", server.url());
+    scene.commit("Makefile", "test:\n\t@echo one passed\n", "two");
+    assert_eq!(scene.wait(), 0);
+    at_a_terminal(&scene, &["approve"], "y\n");
+    let said = text(&push(&scene, &["main"]).stderr);
+    assert!(said.contains("tester's result is a rehearsal"), "{said}");
+    scene.unset("GIT_ORCHESTRATOR_REHEARSAL");
+
+    scene.ok(&["pause"]);
+    scene.commit("a", "3", "three");
+    at_a_terminal(&scene, &["approve"], "y\n");
+    scene.ok(&["resume"]);
+    assert_eq!(scene.wait(), 0);
+    let said = text(&push(&scene, &["main"]).stderr);
+    assert!(said.contains("it was approved before the last of these results was there"), "{said}");
+    at_a_terminal(&scene, &["approve"], "y\n");
+    assert!(push(&scene, &["main"]).status.success());
 }
 
 #[test]

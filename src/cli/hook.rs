@@ -65,14 +65,16 @@ pub fn main(call: &[OsString]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Whether the table here speaks of a gate, as far as can be told without reading it as YAML: it may be what is broken.
+/// Whether the table here may hold a gate, as far as can be told without reading it as YAML: it may be what is broken.
+/// A table that is there and cannot be read may hold one.
 fn has_gate() -> bool {
-    let table = world::repository_here().ok().and_then(|repository| dispatch::table_bytes(&repository).ok().flatten());
-    let speaks_of_gate = |line: &str| {
-        let line = line.split('#').next().unwrap_or_default();
-        line.contains("gate:") || line.contains("\"gate\"")
-    };
-    table.is_some_and(|bytes| String::from_utf8_lossy(&bytes).lines().any(speaks_of_gate))
+    let Ok(repository) = world::repository_here() else { return false };
+    let speaks_of_gate = |line: &str| line.split('#').next().unwrap_or_default().contains("gate");
+    match dispatch::table_bytes(&repository) {
+        Ok(None) => false,
+        Ok(Some(bytes)) => String::from_utf8_lossy(&bytes).lines().any(speaks_of_gate),
+        Err(_) => true,
+    }
 }
 
 /// The error on one line, with what to type.

@@ -7,6 +7,7 @@
 //! A condition about the commit (`paths`, `message`, `author`) fails for an event that names none. On a detached HEAD
 //! there is no branch: of a `branches` list only the pattern `**` takes that in, and a list that only takes out holds.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -274,7 +275,14 @@ pub fn gates(table: &Table, event: &Event, paths: &mut Paths<'_>) -> Result<Vec<
     let mut gates = Vec::new();
     for row in &table.triggers {
         let RowAction::Gate { requires } = &row.action else { continue };
-        if listens(row, event) && holds(&row.when, event, paths)? {
+        // Where there is no commit to ask about (a deleted ref), a condition on it does not open the gate.
+        let when = if event.commit().is_some() {
+            Cow::Borrowed(&row.when)
+        } else {
+            let asked = row.when.clone();
+            Cow::Owned(When { paths: Vec::new(), author: Vec::new(), message: None, ..asked })
+        };
+        if listens(row, event) && holds(&when, event, paths)? {
             gates.push(GateRow { name: row.name.clone(), requires: requires.clone() });
         }
     }

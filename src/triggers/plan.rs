@@ -114,7 +114,7 @@ impl Plan {
         };
         let Some(first) = planned(table, row, vocabulary, Starts::Now) else {
             return Err(Error::usage(format!("row `{name}` is a gate: it starts nothing"))
-                .hint("`git orchestrator review` shows what it waits for"));
+                .hint("it asks by itself on a push; `git orchestrator approve` answers it"));
         };
         let mut rows = vec![PlannedRow { coalesce: Coalesce::None, ..asked_for(table, first) }];
         rows.extend(
