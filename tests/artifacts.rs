@@ -412,6 +412,7 @@ fn the_inbox_lists_what_waits() {
         finished_at: None,
         usage: Usage::default(),
         rehearsal: false,
+        favourable: None,
         artifacts: Vec::new(),
     };
     let mut done = run(0xdead_beef, 2, "planner", State::Succeeded, &judgement.headline);

@@ -231,6 +231,68 @@ fn no_commit_is_left_lying_when_the_worker_is_about_to_end() {
 }
 
 #[test]
+fn commits_that_match_nothing_in_between_hide_nothing_from_the_run() {
+    let Some(codex) = codex() else { return };
+    let server = Server::in_background(Scripted::new()).unwrap();
+    let table = TESTER_ON_COMMIT.replace("    role: tester\n", "    when: { paths: [\"src/**\"] }\n    role: tester\n");
+    let scene = Scene::new().with_codex(&codex, server.url());
+    scene.write("triggers.yaml", &table);
+    scene.write("Makefile", "test:\n\t@echo one passed\n");
+    scene.git(&["add", "."]);
+    scene.git(&["commit", "--quiet", "-m", "start"]);
+    scene.ok(&["install"]);
+    scene.ok(&["pause"]);
+    scene.commit("src/a", "the first needle\n", "one");
+    scene.commit("docs/d", "nothing to see\n", "two");
+    scene.commit("src/b", "the second needle\n", "three");
+    scene.git(&["commit", "--quiet", "--amend", "-m", "three, amended"]);
+    scene.ok(&["resume"]);
+    assert_eq!(scene.wait(), 0, "{}", scene.ok(&["status"]));
+    assert_eq!(scene.status()["runs"].as_array().unwrap().len(), 1);
+    let asked = server.requests().iter().map(|request| request.body.to_string()).collect::<String>();
+    assert!(asked.contains("+the first needle") && asked.contains("+the second needle"));
+}
+
+#[test]
+fn state_that_a_commit_brings_along_is_not_taken_for_ours() {
+    let scene = Scene::installed(TESTER_ON_COMMIT);
+    scene.git(&["add", "."]);
+    scene.git(&["commit", "--quiet", "-m", "start"]);
+    scene.wait();
+    let precious = scene.path("precious/2001-01-01");
+    std::fs::create_dir_all(&precious).unwrap();
+    // What a colleague's branch could hold: a link where our records are, and a ledger of their own.
+    scene.git(&["checkout", "--quiet", "-b", "evil"]);
+    scene.git(&["rm", "--quiet", "-r", "--cached", "--ignore-unmatch", ".orchestrator"]);
+    let blob = |content: &str| {
+        let file = scene.path("content");
+        orchestrator::files::write(&file, content.as_bytes()).unwrap();
+        scene.git(&["hash-object", "-w", file.to_str().unwrap()]).trim().to_owned()
+    };
+    let link = blob(scene.path("precious").to_str().unwrap());
+    let spool = blob("{}");
+    for entry in
+        [format!("120000,{link},.orchestrator/runs"), format!("100644,{spool},.orchestrator/state/spool/x.json")]
+    {
+        scene.git(&["update-index", "--add", "--cacheinfo", &entry]);
+    }
+    let tree = scene.git(&["write-tree"]);
+    let commit = scene.git(&["commit-tree", tree.trim(), "-p", "main", "-m", "evil"]);
+    scene.git(&["reset", "--quiet", "--hard", "main"]);
+    scene.git(&["checkout", "--quiet", "main"]);
+    std::fs::remove_dir_all(scene.top.join(".orchestrator/runs")).unwrap();
+    let merged = scene.command("git").args(["merge", commit.trim()]).output().unwrap();
+    assert!(merged.status.success(), "{}", text(&merged.stderr));
+    assert!(text(&merged.stderr).contains("is a link, not a directory of ours"), "{}", text(&merged.stderr));
+    // With the link out of the way, what else the commit brought is refused by name.
+    std::fs::remove_file(scene.top.join(".orchestrator/runs")).unwrap();
+    let status = scene.run(&["status"]);
+    assert_eq!(status.status.code(), Some(3), "{}", text(&status.stdout));
+    assert!(text(&status.stderr).contains("a commit brought .orchestrator/"), "{}", text(&status.stderr));
+    assert!(precious.is_dir());
+}
+
+#[test]
 fn artifacts_are_tracked_where_the_table_says_so() {
     let Some(codex) = codex() else { return };
     let server = Server::in_background(Scripted::new()).unwrap();

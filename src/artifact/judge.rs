@@ -81,7 +81,10 @@ pub fn judge(
             list.push(format!("… and {more} more"));
         }
     }
-    Ok(Judgement { answer, conclusion, evidence, headline, questions })
+    let verdict = answer.get("verdict").and_then(Value::as_str);
+    let favourable =
+        conclusion == Conclusion::Conclusive && verdict.is_none_or(|word| matches!(word, "approve" | "pass"));
+    Ok(Judgement { answer, conclusion, evidence, headline, questions, favourable })
 }
 
 /// The answer as its type. A single code fence around the object is taken off: models without strict output add it.

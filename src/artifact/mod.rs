@@ -87,6 +87,8 @@ pub struct Judgement {
     pub headline: String,
     /// Questions that block, for the clarification gate.
     pub questions: Vec<String>,
+    /// Whether the role found nothing against the change, and the evidence carries that.
+    pub favourable: bool,
 }
 
 /// What surrounds an answer in an artifact. No field of it comes from the model.

@@ -7,7 +7,7 @@ use crate::dispatch;
 use crate::error::{Context as _, Error, Result};
 use crate::git::Repository;
 use crate::ids::{Oid, RunId};
-use crate::store::layout::Layout;
+use crate::store::layout::{DIRECTORY, Layout};
 use crate::store::ledger::Ledger;
 use crate::store::{Filter, Run, Store as _, spool};
 use crate::worker;
@@ -40,6 +40,7 @@ impl World {
                 .hint("run `git orchestrator install`"));
         }
         layout.create()?;
+        layout.refuse_tracked(&Repository::discover(layout.home(), false)?.names_at_head(DIRECTORY))?;
         let mut ledger = Ledger::open(&layout.ledger())?;
         spool::drain(&layout, &mut ledger)?;
         Ok(Self { repository, layout, ledger })

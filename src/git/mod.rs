@@ -7,6 +7,7 @@
 pub mod diff;
 pub mod history;
 pub mod person;
+mod tracked;
 pub mod workspace;
 mod neutral;
 mod program;

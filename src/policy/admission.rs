@@ -31,6 +31,7 @@ pub fn admit(policy: &Policy, role: &str, contract: &RolePolicy) -> (Admission, 
     };
     if policy.autonomy <= Autonomy::Suggest {
         effective.sandbox = SandboxMode::ReadOnly;
+        effective.network = false;
     }
     if policy.autonomy == Autonomy::Observe {
         let reason = "`policy.autonomy` is `observe`: nothing runs by itself".to_owned();

@@ -1,9 +1,10 @@
 //! Where things lie under `.orchestrator/` (DESIGN: on disk). Paths only; no I/O but creating the directories.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::ids::{Oid, RunId};
 
@@ -96,11 +97,44 @@ impl Layout {
 
     /// Creates the directories a hook and a worker need, with the `.gitignore` that keeps them out of git's sight.
     pub fn create(&self) -> Result<()> {
+        self.refuse_links()?;
         files::create_directories(&self.spool())?;
         if !self.ignore_file().exists() {
             files::write(&self.ignore_file(), IGNORE_ALL)?;
         }
         Ok(())
+    }
+
+    /// Refuses a link where one of our directories is to be. A commit can bring one along, since git takes what it
+    /// ignores for expendable; writing or removing through it would reach anywhere.
+    pub fn refuse_links(&self) -> Result<()> {
+        for directory in [self.root.clone(), self.state(), self.spool(), self.runs(), self.all_artifacts()] {
+            match std::fs::symlink_metadata(&directory) {
+                Ok(meta) if meta.is_symlink() => {
+                    return Err(Error::refused(format!("{} is a link, not a directory of ours", directory.display()))
+                        .hint("see where it comes from (`git log -- .orchestrator`) and remove it"));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(Error::failed(format!("cannot look at {}", directory.display())).because(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses state that a commit brought along: a ledger, an event or a record that git tracks was not written by us.
+    /// `tracked` are the names that HEAD's tree holds under `.orchestrator`.
+    pub fn refuse_tracked(&self, tracked: &[String]) -> Result<()> {
+        match tracked.iter().find(|name| !matches!(name.as_str(), "artifacts" | ".gitignore")) {
+            None => Ok(()),
+            Some(name) => {
+                let name = crate::text::one_line(name);
+                Err(Error::refused(format!("a commit brought {DIRECTORY}/{name} along: it is not taken for ours"))
+                    .hint(format!("`git rm -r --cached {DIRECTORY}` and commit; then remove what it left there")))
+            }
+        }
     }
 
     /// Lets git see the artifacts, or not (`artifacts.track`). A `.gitignore` that a person changed is left alone.

@@ -8,11 +8,11 @@
 mod queue;
 mod rows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use self::queue::{Once, apply, enqueue, job_of};
 use self::rows::{from_json, from_json_string, one_run, select_runs, signed, time_of, to_json, unsigned};
@@ -49,13 +49,31 @@ impl<T> Doing<T> for rusqlite::Result<T> {
     }
 }
 
+/// Switches to write-ahead logging. Two processes that make a new database at once get in each other's way here, and
+/// SQLite does not wait for this one statement: it is tried again.
+fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let mode: rusqlite::Result<String> = connection.pragma_query_value(None, "journal_mode", |row| row.get(0));
+        if mode.as_deref() == Ok("wal") {
+            return Ok(());
+        }
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && begun.elapsed() < BUSY => {
+                std::thread::yield_now();
+            }
+            done => return done,
+        }
+    }
+}
+
 impl Ledger {
     /// Opens the ledger, creating it if it is not there.
     pub fn open(path: &Path) -> Result<Self> {
         let opening = format!("cannot open {}", path.display());
         let mut connection = Connection::open(path).doing(&opening)?;
         connection.busy_timeout(BUSY).doing(&opening)?;
-        connection.pragma_update(None, "journal_mode", "WAL").doing(&opening)?;
+        use_wal(&connection).doing(&opening)?;
         connection.pragma_update(None, "synchronous", "FULL").doing(&opening)?;
         let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).doing(&opening)?;
         if format == 0 {
@@ -95,7 +113,11 @@ impl Store for Ledger {
             .doing("cannot record an event")?;
         let mut queued = Vec::new();
         if new == 1 {
-            let once = if event.hook == Hook::Manual { Once::Always } else { Once::PerCommit };
+            let once = match event.hook {
+                Hook::Manual => Once::Always,
+                Hook::PrePush => Once::UnlessFailed,
+                Hook::PostCommit | Hook::PostMerge | Hook::PostRewrite | Hook::PostApplypatch => Once::PerCommit,
+            };
             let followers: Vec<_> = plan.rows.iter().filter(|row| row.starts != Starts::Now).cloned().collect();
             for row in plan.rows.iter().filter(|row| row.starts == Starts::Now) {
                 if let Some(job) = job_of(plan, row, &followers) {
@@ -238,13 +260,15 @@ impl Store for Ledger {
         self.select(&format!("WHERE {} ORDER BY seq DESC LIMIT ?1", conditions.join(" AND ")), &[&limit, &commit])
     }
 
-    fn result_for_tree(&self, tree: &Oid, role: &str) -> Result<Option<Run>> {
-        let newest = self.select(
+    fn results_for_tree(&self, tree: &Oid, role: &str) -> Result<Vec<Run>> {
+        let mut runs = self.select(
             "WHERE tree = ?1 AND role = ?2
-             ORDER BY state IN ('succeeded', 'inconclusive', 'failed') DESC, seq DESC LIMIT 1",
+             ORDER BY state IN ('succeeded', 'inconclusive', 'failed') DESC, seq DESC",
             &[&tree.as_str(), &role],
         )?;
-        Ok(newest.into_iter().next())
+        let mut rows = BTreeSet::new();
+        runs.retain(|run| rows.insert(run.job.row.trigger.clone()));
+        Ok(runs)
     }
 
     fn record_verdict(&mut self, verdict: &Verdict) -> Result<()> {

@@ -116,6 +116,10 @@ pub struct Job {
     pub event: Digest,
     /// What changed.
     pub change: Change,
+    /// The earliest change that this job took up, where it may not be part of `change`: what the run is about reaches
+    /// back to before it, if it is still in the history.
+    #[serde(default)]
+    pub reaches_back_to: Option<Change>,
     /// The tree of `change.head`.
     pub tree: Option<Oid>,
     /// The branch, if HEAD was on one.
@@ -171,6 +175,8 @@ pub struct Run {
     pub artifacts: Vec<String>,
     /// A scripted model carries it out, not an agent.
     pub rehearsal: bool,
+    /// Whether the role found nothing against the change; `None` before it came to a result.
+    pub favourable: Option<bool>,
 }
 
 impl Run {
@@ -205,6 +211,8 @@ pub struct Transition {
     pub artifacts: Option<Vec<String>>,
     /// Sets [`Run::rehearsal`].
     pub rehearsal: Option<bool>,
+    /// Sets [`Run::favourable`].
+    pub favourable: Option<bool>,
 }
 
 impl Transition {
@@ -217,6 +225,7 @@ impl Transition {
             usage: Usage::default(),
             artifacts: None,
             rehearsal: None,
+            favourable: None,
         }
     }
 }
@@ -310,8 +319,9 @@ pub trait Store {
     /// Runs, newest first.
     fn runs(&self, filter: &Filter) -> Result<Vec<Run>, StoreError>;
 
-    /// What this role found for exactly this tree: the newest run that came to a result; where none has, the newest one.
-    fn result_for_tree(&self, tree: &Oid, role: &str) -> Result<Option<Run>, StoreError>;
+    /// What this role found for exactly this tree: for each row of the table the newest run that came to a result; where
+    /// none has, the newest one.
+    fn results_for_tree(&self, tree: &Oid, role: &str) -> Result<Vec<Run>, StoreError>;
 
     /// Records what a person decided about a tree.
     fn record_verdict(&mut self, verdict: &Verdict) -> Result<(), StoreError>;

@@ -29,7 +29,8 @@ CREATE TABLE runs (
     cached_tokens INTEGER NOT NULL DEFAULT 0,
     output_tokens INTEGER NOT NULL DEFAULT 0,
     artifacts     TEXT NOT NULL DEFAULT '[]',
-    rehearsal     INTEGER NOT NULL DEFAULT 0
+    rehearsal     INTEGER NOT NULL DEFAULT 0,
+    favourable    INTEGER
 ) STRICT;
 CREATE INDEX runs_by_state ON runs (state, seq);
 CREATE INDEX runs_by_coalescing ON runs (coalesce_key, state);

@@ -16,6 +16,12 @@ use crate::triggers::plan::{Plan, SCHEMA};
 /// The largest file that is taken in: a push of many refs, with every row of a large table.
 const FILE_BYTES_MAX: u64 = 32 << 20;
 
+/// The extension of a file that could not be taken in.
+const SET_ASIDE: &str = "damaged";
+
+/// How old a half-written file is before it is taken for what a crash left, in milliseconds: no hook takes an hour.
+const LEFTOVER_MILLIS: u64 = 3600 * 1000;
+
 /// Makes the plan durable. Once this returns, the event is not lost.
 pub fn write(layout: &Layout, plan: &Plan) -> Result<PathBuf> {
     let bytes = serde_json::to_vec(plan).context(|| "cannot write the event down")?;
@@ -44,6 +50,12 @@ fn waiting(layout: &Layout) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// How many files were set aside because they could not be taken in.
+pub fn set_aside_count(layout: &Layout) -> usize {
+    let entries = std::fs::read_dir(layout.spool()).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == SET_ASIDE)).count()
+}
+
 /// Whether anything waits.
 pub fn is_empty(layout: &Layout) -> Result<bool> {
     Ok(waiting(layout)?.is_empty())
@@ -53,6 +65,7 @@ pub fn is_empty(layout: &Layout) -> Result<bool> {
 ///
 /// Two processes may do this at once: the store takes an event in once by its key.
 pub fn drain(layout: &Layout, store: &mut dyn Store) -> Result<usize, StoreError> {
+    sweep(layout);
     let mut taken = 0;
     for path in waiting(layout)? {
         match read(&path) {
@@ -67,6 +80,18 @@ pub fn drain(layout: &Layout, store: &mut dyn Store) -> Result<usize, StoreError
         }
     }
     Ok(taken)
+}
+
+/// Removes what hooks left half-written when they were killed. They were not told that their event is safe.
+fn sweep(layout: &Layout) {
+    for entry in std::fs::read_dir(layout.spool()).into_iter().flatten().flatten() {
+        let is_half = entry.file_name().as_encoded_bytes().starts_with(files::HALF_WRITTEN.as_bytes());
+        let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
+        if is_half && age.is_some_and(|age| age.as_millis() > u128::from(LEFTOVER_MILLIS)) {
+            // Whoever else sweeps may be faster.
+            std::fs::remove_file(entry.path()).ok();
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<Option<Plan>> {
@@ -90,7 +115,7 @@ fn remove(path: &Path) -> Result<()> {
 /// Renames a file that cannot be taken in, so that it does not stop the ones behind it.
 fn set_aside(path: &Path, error: &Error) -> Result<()> {
     tracing::error!(path = %path.display(), error = %error.chain(), "an event was set aside");
-    match std::fs::rename(path, path.with_extension("damaged")) {
+    match std::fs::rename(path, path.with_extension(SET_ASIDE)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(Error::failed(format!("cannot set {} aside", path.display())).because(error))
         }

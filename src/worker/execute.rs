@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -29,8 +30,8 @@ use crate::run::{Happening, State};
 use crate::runtime::{Activity, Capabilities, Class, Failure, Outcome, Runtime, SandboxProfile, Turn, Usage, registry};
 use crate::store::{Claim, Run, Store, StoreError, Transition, spool};
 
-/// The largest artifact that is handed over, in bytes.
-const HANDOFF_BYTES_MAX: u64 = 4 << 20;
+/// The largest artifact that is kept and handed over, in bytes.
+const ARTIFACT_BYTES_MAX: u64 = 4 << 20;
 
 /// Variables that say where a toolchain lies and which one is meant, and hold no secret. Without them a build tool that
 /// is not in its usual place fails in every run.
@@ -56,6 +57,9 @@ const TOOLCHAIN_VARIABLES: &[&str] = &[
 
 /// How many faults of an answer a run's reason names: it is one line.
 const PROBLEMS_TOLD: usize = 3;
+
+/// The longest wait for a provider that says when to come back: a worker is no resident program.
+const WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// How many rows of the history a chain of handoffs may be long: rows cannot form a cycle, so a longer one is damage.
 const CHAIN_MAX: usize = 16;
@@ -133,6 +137,7 @@ impl Worker {
     }
 
     async fn attempt(&mut self, claim: &Claim, run: &Run, record: &mut Record) -> Result<State, Ended> {
+        let run = &self.with_whole_change(run.clone());
         let prepared = self.prepare(claim, run, record).await?;
         let rehearsal = registry::is_rehearsal(&self.environment);
         let begun = Transition { rehearsal: Some(rehearsal), ..Transition::of(Happening::Prepared, "") };
@@ -177,13 +182,43 @@ impl Worker {
         let envelope = envelope(run, &prepared, &last, rehearsal, run.usage.plus(spent));
         self.layout.track_artifacts(run.job.artifacts.track)?;
         let paths = artifact::publish(&self.layout, &envelope, &judgement)?;
+        self.keep_copies(record, &paths)?;
         record.step(&mut self.ledger, claim, "publish", &paths.join(", "), &json!({ "artifacts": paths }))?;
         let happening = match &judgement.conclusion {
             Conclusion::Conclusive => Happening::Published,
             Conclusion::Inconclusive { .. } => Happening::PublishedInconclusive,
         };
-        let published = Transition { artifacts: Some(paths), ..Transition::of(happening, judgement.headline) };
+        let favourable = Some(judgement.favourable);
+        let published =
+            Transition { artifacts: Some(paths), favourable, ..Transition::of(happening, judgement.headline) };
         Ok(self.ledger.advance(claim, published)?)
+    }
+
+    /// Keeps what was published beside the record. A later run of the same role and commit replaces what lies under
+    /// `artifacts/`; what this run found, and hands over, stays as it was.
+    fn keep_copies(&self, record: &Record, paths: &[String]) -> Result<(), Error> {
+        for path in paths {
+            let published = Path::new(path);
+            let bytes = files::read(&self.layout.home().join(published), ARTIFACT_BYTES_MAX)?
+                .ok_or_else(|| Error::failed(format!("{path} is gone as soon as it was written")))?;
+            let extension = published.extension().and_then(OsStr::to_str).unwrap_or_default();
+            record.write(&format!("artifact.{extension}"), &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// The run with a change that reaches back to the first commit it took up, if that is still in the history.
+    fn with_whole_change(&self, mut run: Run) -> Run {
+        let Some(first) = run.job.reaches_back_to.take() else { return run };
+        let change = &mut run.job.change;
+        let is_still_there = self.repository.is_ancestor(&first.head, &change.head) != Some(false);
+        // An amend stands on a part of what was taken up; a rebase stands elsewhere and reports all that it replaced.
+        let stands_on_it =
+            change.base.as_ref().is_some_and(|own| self.repository.is_ancestor(own, &first.head) == Some(true));
+        if is_still_there || stands_on_it {
+            change.base = first.base;
+        }
+        run
     }
 
     /// Everything before the model is asked.
@@ -252,15 +287,13 @@ impl Worker {
             let earlier = self.ledger.run(id)?;
             cause = earlier.job.caused_by;
             let Some(path) = earlier.artifact("json") else { continue };
-            let Some(bytes) = files::read(&self.layout.home().join(path), HANDOFF_BYTES_MAX)? else {
-                return Err(Error::failed(format!("the artifact {path} of run {} is gone", id.short())).into());
+            let kept = self.layout.run(id, earlier.created_at).join("artifact.json");
+            let Some(bytes) = files::read(&kept, ARTIFACT_BYTES_MAX)? else {
+                return Err(Error::failed(format!("the artifact of run {} is gone", id.short())).into());
             };
-            let artifact: Value = serde_json::from_slice(&bytes)
-                .map_err(|error| Error::failed(format!("the artifact {path} does not read back")).because(error))?;
-            // Another run may have replaced the file since; what is handed over is the result of this run's cause.
-            if artifact.pointer("/envelope/run").and_then(Value::as_str) != Some(&id.to_string()) {
-                return Err(Error::failed(format!("{path} is not the artifact of run {} any more", id.short())).into());
-            }
+            let artifact: Value = serde_json::from_slice(&bytes).map_err(|error| {
+                Error::failed(format!("the artifact of run {} does not read back", id.short())).because(error)
+            })?;
             handoffs.push(Handoff {
                 role: earlier.job.row.role.clone(),
                 path: path.to_owned(),
@@ -328,15 +361,18 @@ impl Worker {
                 }
             }
         };
-        record.flush()?;
-        let outcome = result.map_err(|mut failure| {
+        let result = result.map_err(|mut failure| {
             if failure.class == Class::Timeout {
                 let wall = crate::text::duration(policy.limits.wall);
                 failure.message = format!("the attempt took longer than {wall}");
             }
             record.activity(Activity::TurnFailed { message: failure.message.clone() });
-            self.ended_by(run, &failure, spent)
-        })?;
+            failure
+        });
+        let recorded = record.flush();
+        // Why the turn failed says more than that it could not be written down.
+        let outcome = result.map_err(|failure| self.ended_by(run, &failure, spent))?;
+        recorded?;
         record.write("answer.json", outcome.answer.as_bytes())?;
         let note = format!(
             "{} · {} in, {} out",
@@ -372,6 +408,9 @@ impl Worker {
         } else if run.usage.plus(spent).plus(usage).total() >= limits.tokens {
             let tokens = "not tried again, the run's tokens are used up (`limits.tokens`)";
             transition(Happening::Failed, format!("{tokens}: {reason}"))
+        } else if let Some(asked_for) = failure.retry_after.filter(|wait| *wait > WAIT_MAX) {
+            let asked_for = crate::text::duration(asked_for);
+            transition(Happening::Failed, format!("{reason} · not tried again by itself: not before {asked_for}"))
         } else {
             let wait = backoff(run.attempt).max(failure.retry_after.unwrap_or_default());
             let (next, wait_shown) = (run.attempt + 1, crate::text::duration(wait));

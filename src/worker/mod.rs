@@ -23,7 +23,7 @@ use crate::policy::Budget;
 use crate::process;
 use crate::process::Environment;
 use crate::run::{Happening, State};
-use crate::store::layout::Layout;
+use crate::store::layout::{DIRECTORY, Layout};
 use crate::store::ledger::Ledger;
 use crate::store::{Filter, Run, Store, StoreError, Transition, spool};
 
@@ -60,6 +60,17 @@ impl Signals {
         })
     }
 
+    /// Whether the worker was asked to end.
+    async fn asked(&mut self) -> bool {
+        // Polls once: a signal that came while nobody listened is there.
+        tokio::select! {
+            biased;
+            () = self.stop() => {}
+            () = std::future::ready(()) => {}
+        }
+        self.stopped
+    }
+
     /// Returns when the worker is asked to end; at once, if it was.
     async fn stop(&mut self) {
         if self.stopped {
@@ -81,6 +92,8 @@ pub fn run(home: &Path, own_program: &Path) -> Result<()> {
         return Err(Error::not_found(format!("there is no {}", layout.root().display()))
             .hint("run `git orchestrator install` first"));
     }
+    layout.create()?;
+    layout.refuse_tracked(&Repository::discover(home, false)?.names_at_head(DIRECTORY))?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context(|| "cannot start the worker")?;
     while let Some(lock) = WorkerLock::acquire(&layout)? {
@@ -121,6 +134,15 @@ pub fn has_work(layout: &Layout) -> Result<bool> {
     Ok(left || !paused && due.is_some())
 }
 
+/// Nothing, where a person changed the run between the look and the deed (a cancel, say): the queue is looked at anew.
+fn unless_changed<T>(done: Result<T, StoreError>) -> Result<Option<T>> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(StoreError::Impossible { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl Worker {
     async fn work(&mut self) -> Result<()> {
         let worked = self.empty_the_queue().await;
@@ -148,19 +170,21 @@ impl Worker {
         for run in recovered {
             tracing::warn!(run = %run, "a worker died over this run");
         }
-        while !self.signals.stopped {
+        while !self.signals.asked().await {
             let taken_in = self.take_in();
             let now = Timestamp::now();
             match self.ledger.next(now).context(|| "cannot read the queue")? {
                 Some(run) => self.begin(&run, now).await?,
-                None if self.ledger.paused().context(|| "cannot read the queue")?.is_some() => break,
+                // Not `break`, here and below: files that could not be taken in would be found again, for ever.
+                None if self.ledger.paused().context(|| "cannot read the queue")?.is_some() => {
+                    return taken_in.context(|| "cannot take events in");
+                }
                 None => match self.ledger.next_due().context(|| "cannot read the queue")? {
                     // A retry waits for its time.
                     Some(_) => tokio::select! {
                         () = tokio::time::sleep(LOOK_INTERVAL) => {}
                         () = self.signals.stop() => {}
                     },
-                    // Not `break`: the files that could not be taken in would be found again, for ever.
                     None => return taken_in.context(|| "cannot take events in"),
                 },
             }
@@ -176,10 +200,9 @@ impl Worker {
     async fn begin(&mut self, run: &Run, now: Timestamp) -> Result<()> {
         if let Some(reason) = self.over_budget(run, now).context(|| "cannot read what was spent")? {
             let held = Transition::of(Happening::Held, reason);
-            self.ledger.decide(run.id, held).context(|| "cannot hold a run")?;
-            return Ok(());
+            return unless_changed(self.ledger.decide(run.id, held)).map(drop);
         }
-        let (claim, run) = self.ledger.claim(run.id, now).context(|| "cannot claim a run")?;
+        let Some((claim, run)) = unless_changed(self.ledger.claim(run.id, now))? else { return Ok(()) };
         tracing::info!(run = %run.id, trigger = %run.job.row.trigger, attempt = run.attempt, "begins");
         match self.execute(&claim, run).await {
             Ok(state) => tracing::info!(run = %claim.run, %state, "ends"),

@@ -84,6 +84,7 @@ impl Scene {
             followers: Vec::new(),
             event: Digest::of(b"event"),
             change: self.change.clone(),
+            reaches_back_to: None,
             tree: None,
             branch: Some("main".to_owned()),
             worktree: self.fixture.work.clone(),

@@ -2,7 +2,7 @@
 //!
 //! [`apply`] is the only place that changes a state, and it asks the table of transitions.
 
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{Transaction, params};
 
 use super::rows::{one_run, select_runs, signed, to_json};
 use super::{Doing as _, Result};
@@ -54,7 +54,8 @@ pub(super) fn apply(tx: &Transaction<'_>, run: &Run, transition: &Transition, no
              finished_at = CASE WHEN ?7 = 1 THEN ?6 ELSE NULL END,
              cancel = CASE WHEN ?7 = 1 THEN NULL ELSE cancel END,
              input_tokens = input_tokens + ?8, cached_tokens = cached_tokens + ?9, output_tokens = output_tokens + ?10,
-             artifacts = coalesce(?11, artifacts), rehearsal = coalesce(?12, rehearsal)
+             artifacts = coalesce(?11, artifacts), rehearsal = coalesce(?12, rehearsal),
+             favourable = coalesce(?13, favourable)
          WHERE id = ?1",
     )
     .and_then(|mut statement| {
@@ -71,6 +72,7 @@ pub(super) fn apply(tx: &Transaction<'_>, run: &Run, transition: &Transition, no
             signed(transition.usage.output_tokens),
             artifacts,
             transition.rehearsal,
+            transition.favourable,
         ])
     })
     .doing("cannot update a run")?;
@@ -98,6 +100,8 @@ fn follow(tx: &Transaction<'_>, run: &Run, state: State, now: Timestamp) -> Resu
 pub(super) enum Once {
     /// Yes: another event named the same commit.
     PerCommit,
+    /// Yes, but where that run failed: it is asked for at another occasion.
+    UnlessFailed,
     /// No: a person asked, or another run did.
     Always,
 }
@@ -106,17 +110,18 @@ pub(super) enum Once {
 pub(super) fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Timestamp) -> Result<Option<RunId>> {
     let doing = "cannot queue a run";
     let trigger = job.row.trigger.clone();
-    if once == Once::PerCommit && job.row.coalesce != Coalesce::None {
-        let known: Option<String> = tx
-            .query_row(
-                r#"SELECT id FROM runs WHERE "commit" = ?1 AND trigger = ?2 LIMIT 1"#,
-                params![job.change.head.as_str(), trigger],
-                |row| row.get(0),
-            )
-            .optional()
-            .doing(doing)?;
-        if let Some(run) = known {
-            link(tx, &run, &job.event)?;
+    if once != Once::Always && job.row.coalesce != Coalesce::None {
+        let known = select_runs(
+            tx,
+            r#"WHERE "commit" = ?1 AND trigger = ?2 AND role = ?3 AND state NOT IN ('cancelled', 'superseded')"#,
+            &[&job.change.head.as_str(), &trigger, &job.row.role],
+        )?;
+        // The tip may have had a run of its own; a merge or a push that brings more than the tip is another change.
+        let handles = |run: &&Run| {
+            run.job.change.base == job.change.base && (once == Once::PerCommit || run.state != State::Failed)
+        };
+        if let Some(run) = known.iter().find(handles) {
+            link(tx, &run.id.to_string(), &job.event)?;
             return Ok(None);
         }
     }
@@ -129,10 +134,16 @@ pub(super) fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Times
         )?
         .into_iter()
         .next()
+        // What was held under older rules does not hold back what today's admit.
+        && (waiting.state == State::Queued || job.row.admission != Admission::Admitted)
     {
-        // Commits that come one after another are one change, from before the first to the last.
+        // Commits that come one after another are one change, from before the first to the last. Where others lie
+        // between, which matched nothing, only the repository can tell: the worker asks it.
         if job.change.base.as_ref() == Some(&waiting.job.change.head) {
             job.change.base.clone_from(&waiting.job.change.base);
+            job.reaches_back_to.clone_from(&waiting.job.reaches_back_to);
+        } else {
+            job.reaches_back_to = waiting.job.reaches_back_to.clone().or(Some(waiting.job.change.clone()));
         }
         // A held run goes on saying why it is held.
         let reason = if waiting.state == State::Held {
@@ -153,6 +164,11 @@ pub(super) fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Times
         link(tx, &waiting.id.to_string(), &job.event)?;
         let transition = Transition::of(Happening::Absorbed, reason);
         apply(tx, &waiting, &Transition { not_before: waiting.not_before, ..transition }, now)?;
+        // Nor is what is held today carried out because something that was admitted waited.
+        if let (State::Queued, Admission::Held { reason }) = (waiting.state, &job.row.admission) {
+            let (merged, _) = one_run(tx, waiting.id)?;
+            apply(tx, &merged, &Transition::of(Happening::Held, reason.clone()), now)?;
+        }
         return Ok(Some(waiting.id));
     }
     let id = RunId::new();
@@ -211,6 +227,7 @@ pub(super) fn job_of(plan: &Plan, row: &PlannedRow, followers: &[PlannedRow]) ->
         budget: plan.budget,
         artifacts: plan.artifacts,
         table: plan.table.clone(),
+        reaches_back_to: None,
         caused_by: None,
         retry_of: None,
     })

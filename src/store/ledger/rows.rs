@@ -12,7 +12,7 @@ use crate::store::{Run, StoreError};
 
 /// The columns of a run, in the order [`read_run`] expects.
 const RUN_COLUMNS: &str = "id, job, state, reason, attempt, not_before, cancel, created_at, started_at, finished_at, \
-                           input_tokens, cached_tokens, output_tokens, artifacts, rehearsal, token";
+                           input_tokens, cached_tokens, output_tokens, artifacts, rehearsal, favourable, token";
 
 pub(super) fn select_runs(
     connection: &Connection,
@@ -56,8 +56,9 @@ pub(super) fn read_run(row: &Row<'_>) -> Result<(Run, u64)> {
         usage: Usage { input_tokens: tokens(10)?, cached_input_tokens: tokens(11)?, output_tokens: tokens(12)? },
         artifacts: from_json(&what, &row.get::<_, String>(13).doing(doing)?)?,
         rehearsal: row.get(14).doing(doing)?,
+        favourable: row.get(15).doing(doing)?,
     };
-    Ok((run, tokens(15)?))
+    Ok((run, tokens(16)?))
 }
 
 pub(super) fn from_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {

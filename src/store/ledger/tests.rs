@@ -219,6 +219,45 @@ fn a_held_run_waits_for_a_person_and_pausing_stops_all() {
 }
 
 #[test]
+fn what_was_held_and_what_is_admitted_are_not_taken_for_each_other() {
+    let (_dir, mut ledger) = ledger();
+    let admitted = || vec![row("test", Coalesce::Branch, Starts::Now)];
+    let held = || {
+        let mut row = row("test", Coalesce::Branch, Starts::Now);
+        row.admission = Admission::Held { reason: "observe".to_owned() };
+        vec![row]
+    };
+    // A waiting run that takes up an event which today's rules hold is held.
+    ledger.take_in(&plan_for(1, Hook::PostCommit, admitted())).unwrap();
+    ledger.take_in(&plan_for(2, Hook::PostCommit, held())).unwrap();
+    let runs = ledger.runs(&Filter::default()).unwrap();
+    assert_eq!((runs.len(), runs[0].state, runs[0].job.change.head.clone()), (1, State::Held, oid(2)));
+    assert!(claim_next(&mut ledger).is_none());
+    // A held run does not swallow an event that today's rules admit.
+    ledger.take_in(&plan_for(3, Hook::PostCommit, admitted())).unwrap();
+    let runs = ledger.runs(&Filter::default()).unwrap();
+    assert_eq!(runs.iter().map(|run| run.state).collect::<Vec<_>>(), [State::Queued, State::Held]);
+    assert_eq!(runs[0].job.change.head, oid(3));
+}
+
+#[test]
+fn a_merge_that_brings_more_than_its_tip_is_another_change() {
+    let (_dir, mut ledger) = ledger();
+    let rows = || vec![row("test", Coalesce::Branch, Starts::Now)];
+    ledger.take_in(&plan_for(7, Hook::PostCommit, rows())).unwrap();
+    let (claim, first) = claim_next(&mut ledger).unwrap();
+    happen(&mut ledger, &claim, TO_SUCCESS);
+    let mut merge = plan_for(7, Hook::PostMerge, rows());
+    merge.event.change = Some(Change { base: Some(oid(3)), head: oid(7) });
+    ledger.take_in(&merge).unwrap();
+    assert_eq!(ledger.runs(&Filter::default()).unwrap().len(), 2);
+    // A run that a person cancelled has handled nothing.
+    let again = ledger.enqueue_again(first.id).unwrap();
+    ledger.decide(again, Transition::of(Happening::Cancelled, "")).unwrap();
+    assert_eq!(ledger.runs(&Filter::default()).unwrap().len(), 3);
+}
+
+#[test]
 fn runs_are_found_by_what_people_type() {
     let (_dir, mut ledger) = ledger();
     let ids = ledger.take_in(&plan_for(1, Hook::PostCommit, vec![row("test", Coalesce::Branch, Starts::Now)])).unwrap();
