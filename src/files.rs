@@ -13,6 +13,9 @@ use rustix::fs::OFlags;
 
 use crate::error::{Context as _, Error, Result};
 
+/// What the name of a file that is being written begins with.
+pub const HALF_WRITTEN: &str = ".new-";
+
 /// Writes `bytes` to `path` so that it is there whole or not at all: temporary file, fsync, rename, fsync of the
 /// directory. The directory must exist.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -23,7 +26,7 @@ fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // As any program would make it: what the umask leaves of read and write for all.
     let permissions = fs::Permissions::from_mode(0o666);
-    let mut file = tempfile::Builder::new().prefix(".new-").permissions(permissions).tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(HALF_WRITTEN).permissions(permissions).tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
@@ -47,6 +50,9 @@ pub fn open(path: &Path) -> Result<Option<File>> {
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if path.is_symlink() => {
+            return Err(Error::failed(format!("{} is a link, which is not followed", path.display())).because(error));
+        }
         Err(error) => return Err(Error::failed(format!("cannot read {}", path.display())).because(error)),
     };
     let metadata = file.metadata().context(|| format!("cannot read {}", path.display()))?;

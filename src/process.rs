@@ -45,9 +45,15 @@ const OWN_PREFIX: &str = "GIT_ORCHESTRATOR_";
 
 /// The environment for what we start: that of this process without what git told its hook.
 ///
-/// Git prepends its own program directory to a hook's `PATH`; it is harmless and stays.
+/// Git puts its own program directory in front of a hook's `PATH`: that is taken out too.
 pub fn clean_environment() -> Environment {
-    env::vars_os().filter(|(name, _)| is_passed_on(name)).collect()
+    let mut environment: Environment = env::vars_os().filter(|(name, _)| is_passed_on(name)).collect();
+    if let (Some(own), Some(path)) = (env::var_os("GIT_EXEC_PATH"), environment.get(OsStr::new("PATH")))
+        && let Ok(path) = env::join_paths(env::split_paths(path).filter(|directory| directory.as_os_str() != own))
+    {
+        environment.insert("PATH".into(), path);
+    }
+    environment
 }
 
 fn is_passed_on(name: &OsStr) -> bool {

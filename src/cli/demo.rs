@@ -285,6 +285,8 @@ impl Stage {
             &format!("runtime: {runtime}"),
             1,
         );
+        // The server goes with this process: if it is interrupted, nothing is tried again.
+        let table = table.replace("attempts: 3", "attempts: 1");
         self.write(crate::dispatch::TABLE, &table)?;
         self.git(&["add", "--all"])?;
         self.git(&["commit", "--quiet", "--message=start the project"])?;

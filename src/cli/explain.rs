@@ -9,8 +9,10 @@ use super::world::{World, table_bytes};
 use crate::clock::Timestamp;
 use crate::dispatch::{TABLE, vocabulary};
 use crate::error::{Error, Result};
-use crate::event::{Event, Hook};
+use crate::event::{Event, Hook, RefChange};
 use crate::observe;
+use crate::policy::admission::{Admission, admit};
+use crate::role;
 use crate::store::Store as _;
 use crate::text;
 use crate::triggers::load;
@@ -53,6 +55,11 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     ui.line(format!("{BOLD}{}{BOLD:#}{branch} · {about}", event.hook))?;
     for row in &rows {
         self::row(ui, row)?;
+        if let (Some(role), false) = (&row.role, row.outcome == Outcome::NoMatch)
+            && let (Admission::Held { reason }, _) = admit(&table.policy, role, &role::contract(role))
+        {
+            ui.line(format!("  {YELLOW}held{YELLOW:#} until a person releases it: {reason}"))?;
+        }
     }
     if rows.iter().all(|row| row.outcome == Outcome::NoMatch) {
         ui.line(format!(
@@ -95,7 +102,9 @@ fn event(world: &World, args: &Args) -> Result<Event> {
     if let Some(hook) = Hook::parse(&args.what) {
         let commit = world.repository.resolve(&args.commit)?;
         let manual = observe::manual(&world.repository, &commit, "explain", Timestamp::now())?;
-        return Ok(Event { hook, ..manual });
+        let name = manual.branch.as_ref().map_or_else(|| "HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
+        let refs = vec![RefChange { name, old: None, new: Some(commit) }];
+        return Ok(Event { hook, refs, ..manual });
     }
     let known = || Hook::INSTALLED.map(Hook::as_str);
     let found = world.ledger.find_events(&args.what.to_lowercase(), 2)?;

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use super::ui::{BOLD, DIM, GREEN, Ui};
-use super::world;
-use crate::error::Result;
+use super::{progress, world};
+use crate::error::{Error, Result};
 use crate::install::{self, Action, Done, Report};
+use crate::store::layout::Layout;
+use crate::worker::lock;
 use crate::{process, text};
 
 /// Set up this repository: hooks, triggers.yaml, .orchestrator
@@ -32,12 +35,30 @@ pub fn install(ui: &mut Ui, _args: &InstallArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How long `uninstall` waits for a worker that has nothing left to do.
+const WORKER_GRACE: Duration = Duration::from_secs(3);
+
 /// Uninstalls.
 pub fn uninstall(ui: &mut Ui, args: &UninstallArgs) -> Result<ExitCode> {
     let repository = world::repository_here()?;
+    let layout = Layout::new(&repository.home());
+    wait_for_worker(&layout)?;
     let report = install::uninstall(&repository, args.purge, &process::clean_environment())?;
     print(ui, &report, &repository.home())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A worker that is about to end is waited for; one that is at work is not torn from under its run.
+fn wait_for_worker(layout: &Layout) -> Result<()> {
+    let begun = Instant::now();
+    while lock::living_worker(layout)?.is_some() {
+        if begun.elapsed() > WORKER_GRACE {
+            return Err(Error::refused("a worker is at work in this repository")
+                .hint("`git orchestrator wait`, or `git orchestrator cancel RUN`, and then once more"));
+        }
+        progress::pause();
+    }
+    Ok(())
 }
 
 fn print(ui: &mut Ui, report: &Report, home: &Path) -> Result<()> {

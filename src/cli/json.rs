@@ -73,6 +73,8 @@ pub struct RunView {
     pub runtime: String,
     /// A scripted model carries it out.
     pub rehearsal: bool,
+    /// Whether the role found nothing against the change; null before it came to a result.
+    pub favourable: Option<bool>,
     /// How often it was begun.
     pub attempt: u32,
     /// When it was queued.
@@ -109,6 +111,7 @@ impl RunView {
             branch: job.branch.clone(),
             runtime: job.row.runtime.clone(),
             rehearsal: run.rehearsal,
+            favourable: run.favourable,
             attempt: run.attempt,
             created_at: run.created_at,
             started_at: run.started_at,

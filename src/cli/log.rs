@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::progress::{self, Tail, activity_line};
+use super::progress::{self, LiveLine, Tail, activity_line};
 use super::ui::{DIM, Ui, state_style};
 use super::world::World;
 use crate::error::Result;
@@ -84,13 +84,19 @@ fn clock(at: crate::clock::Timestamp) -> String {
 fn one(ui: &mut Ui, world: &mut World, mut run: Run, args: &Args) -> Result<ExitCode> {
     let mut tail = Tail::new(world.run_directory(&run).join("events.jsonl"));
     let mut seen = 0;
+    let mut live = (args.follow && !args.json && ui.err_is_terminal).then(LiveLine::default);
     loop {
         // The state first: what happened before the run ended is then in what is read next.
         run = world.reload(run.id)?;
         let transitions = world.ledger.history(Some(run.id), args.limit)?;
         let shown = seen;
         let mut transitions = transitions.iter().filter(|line| line.seq > shown).peekable();
-        for recorded in tail.read() {
+        let recorded = tail.read();
+        if let Some(live) = &mut live {
+            live.clear(ui);
+            live.learn(&recorded);
+        }
+        for recorded in recorded {
             while let Some(line) = transitions.next_if(|line| line.at <= recorded.at) {
                 history(ui, world, line, args.json)?;
                 seen = line.seq;
@@ -104,6 +110,9 @@ fn one(ui: &mut Ui, world: &mut World, mut run: Run, args: &Args) -> Result<Exit
         if !args.follow || run.state.is_terminal() {
             return Ok(ExitCode::SUCCESS);
         }
+        if let Some(live) = &mut live {
+            live.show(ui, &run);
+        }
         progress::pause();
         spool::drain(&world.layout, &mut world.ledger)?;
         world.worker()?;
@@ -115,7 +124,8 @@ fn activity(ui: &mut Ui, recorded: &Recorded, as_json: bool) -> Result<()> {
         ui.json(&json!({ "schema": 1, "kind": "activity", "line": recorded }))?;
     } else if let Some(line) = activity_line(&recorded.activity) {
         let line = match ui.width() {
-            Some(width) => text::clipped(&line, width.saturating_sub(22)).into_owned(),
+            // The time and the gap before the line.
+            Some(width) => text::clipped(&line, width.saturating_sub(24)).into_owned(),
             None => line,
         };
         ui.line(format!("{DIM}{}{DIM:#}    {line}", clock(recorded.at)))?;

@@ -32,7 +32,7 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug, Parser)]
 #[command(name = "git-orchestrator", bin_name = "git orchestrator", version, max_term_width = 100)]
 #[command(after_help = "Start with `git orchestrator demo`, or `git orchestrator install` in a repository.\n\
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused, 4 not trusted, 5 nothing found, 124 timed out.")]
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused, 5 nothing found, 124 timed out.")]
 struct Cli {
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]

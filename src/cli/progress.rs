@@ -73,8 +73,46 @@ struct Followed {
     tail: Tail,
     state: Option<State>,
     reason: String,
+    live: LiveLine,
+}
+
+/// The line of a terminal that says what a run does right now, since when, and what it has used.
+#[derive(Debug, Default)]
+pub struct LiveLine {
     doing: String,
     tokens: u64,
+    frame: usize,
+}
+
+impl LiveLine {
+    /// Takes notice of what happened.
+    pub fn learn(&mut self, recorded: &[Recorded]) {
+        for recorded in recorded {
+            if let Activity::TurnFinished { usage } = &recorded.activity {
+                self.tokens = usage.total();
+            }
+            if let Some(line) = activity_line(&recorded.activity) {
+                self.doing = line;
+            }
+        }
+    }
+
+    /// Draws the line anew.
+    pub fn show(&mut self, ui: &mut Ui, run: &Run) {
+        self.frame = (self.frame + 1) % FRAMES.len();
+        let width = ui.width().unwrap_or(80).saturating_sub(1);
+        let time = run.started_at.map_or(Duration::ZERO, |at| Timestamp::now().since(at));
+        let doing = if self.doing.is_empty() { run.state.as_str() } else { &self.doing };
+        let tokens = if self.tokens == 0 { String::new() } else { format!(" · {} tokens", text::count(self.tokens)) };
+        let (frame, role, commit) = (FRAMES[self.frame], &run.job.row.role, run.job.change.head.short());
+        let plain = format!("{frame} {role:<9} {commit}  {}{tokens} · {doing}", text::duration(time));
+        ui.live(&format!("{CYAN}{}{CYAN:#}", text::clipped(&plain, width)));
+    }
+
+    /// Takes the line away.
+    pub fn clear(&self, ui: &mut Ui) {
+        ui.live("");
+    }
 }
 
 /// Shows runs as they go.
@@ -97,25 +135,16 @@ impl Progress {
 
     /// Shows what is new of these runs. `directory` finds a run's directory.
     pub fn show(&mut self, ui: &mut Ui, runs: &[Run], directory: impl Fn(&Run) -> PathBuf) -> Result<()> {
-        let mut current = None;
         for run in runs {
             let followed = self.runs.entry(run.id).or_insert_with(|| Followed {
                 tail: Tail::new(directory(run).join("events.jsonl")),
                 state: None,
                 reason: String::new(),
-                doing: String::new(),
-                tokens: 0,
+                live: LiveLine::default(),
             });
-            let mut lines = Vec::new();
-            for recorded in followed.tail.read() {
-                if let Activity::TurnFinished { usage } = &recorded.activity {
-                    followed.tokens = usage.total();
-                }
-                if let Some(line) = activity_line(&recorded.activity) {
-                    followed.doing.clone_from(&line);
-                    lines.push(line);
-                }
-            }
+            let recorded = followed.tail.read();
+            followed.live.learn(&recorded);
+            let lines: Vec<_> = recorded.iter().filter_map(|recorded| activity_line(&recorded.activity)).collect();
             let head = format!("{:<9} {}", run.job.row.role, run.job.change.head.short());
             // On a terminal the live line shows them; a pipe gets each.
             if !self.live {
@@ -143,33 +172,23 @@ impl Progress {
                 }
                 ui.note(format!("{head}  {style}{}{style:#} {reason}", run.state).trim_end());
             }
-            if run.state.is_active() {
-                current = Some((head, run.state, run.started_at));
-            }
         }
         if self.live {
-            self.line(ui, runs, current);
+            self.line(ui, runs);
         }
         Ok(())
     }
 
-    fn line(&mut self, ui: &mut Ui, runs: &[Run], current: Option<(String, State, Option<Timestamp>)>) {
+    fn line(&mut self, ui: &mut Ui, runs: &[Run]) {
+        let active = runs.iter().find(|run| run.state.is_active());
+        if let Some((run, followed)) = active.and_then(|run| Some((run, self.runs.get_mut(&run.id)?))) {
+            followed.live.show(ui, run);
+            return;
+        }
         self.frame = (self.frame + 1) % FRAMES.len();
-        let width = ui.width().unwrap_or(80).saturating_sub(1);
-        let frame = FRAMES[self.frame];
-        let (plain, style) = if let Some((head, state, started)) = current {
-            let followed = runs.iter().find(|run| run.state.is_active()).and_then(|run| self.runs.get(&run.id));
-            let time = started.map_or(self.begun.elapsed(), |at| Timestamp::now().since(at));
-            let doing = followed.map_or("", |followed| followed.doing.as_str());
-            let doing = if doing.is_empty() { state.as_str() } else { doing };
-            let tokens = followed.map_or(0, |followed| followed.tokens);
-            let tokens = if tokens == 0 { String::new() } else { format!(" · {} tokens", text::count(tokens)) };
-            (format!("{frame} {head}  {}{tokens} · {doing}", text::duration(time)), CYAN)
-        } else {
-            let waiting = runs.iter().filter(|run| run.state == State::Queued).count();
-            (format!("{frame} {waiting} queued · {}", text::duration(self.begun.elapsed())), DIM)
-        };
-        ui.live(&format!("{style}{}{style:#}", text::clipped(&plain, width)));
+        let waiting = runs.iter().filter(|run| run.state == State::Queued).count();
+        let plain = format!("{} {waiting} queued · {}", FRAMES[self.frame], text::duration(self.begun.elapsed()));
+        ui.live(&format!("{DIM}{plain}{DIM:#}"));
     }
 
     /// Takes the live line away.

@@ -74,8 +74,12 @@ fn prompt(ui: &mut Ui, world: &World, runs: &[Run]) -> Result<ExitCode> {
 }
 
 fn artifact(world: &World, run: &Run, extension: &str) -> Result<Option<String>> {
-    let Some(path) = run.artifact(extension) else { return Ok(None) };
-    let bytes = files::read(&world.layout.home().join(path), ARTIFACT_BYTES_MAX)?;
+    if run.artifact(extension).is_none() {
+        return Ok(None);
+    }
+    // The run's own copy: under `artifacts/` a later run of the same role and commit may have taken its place.
+    let kept = world.run_directory(run).join(format!("artifact.{extension}"));
+    let bytes = files::read(&kept, ARTIFACT_BYTES_MAX)?;
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 

@@ -9,7 +9,7 @@ use super::world::World;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::run::State;
-use crate::store::{Filter, Run, Store as _};
+use crate::store::{Filter, Run, Store as _, spool};
 use crate::text;
 
 /// Show the worker, the queue and the newest runs
@@ -56,12 +56,20 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         let reason = if reason.is_empty() { String::new() } else { format!(": {}", text::one_line(reason)) };
         ui.line(format!("{YELLOW}paused{YELLOW:#}{reason} · git orchestrator resume"))?;
     }
-    if runs.is_empty() {
+    let lost = spool::set_aside_count(&world.layout);
+    if lost > 0 {
+        let place = world.layout.spool();
+        let place = place.strip_prefix(world.layout.home()).unwrap_or(&place).display();
+        ui.line(format!("{YELLOW}{lost} events{YELLOW:#} could not be read and were set aside: {place}/*.damaged"))?;
+    }
+    if counts.is_empty() {
         ui.line("nothing has run: commit something that a row of triggers.yaml matches")?;
         ui.line(format!("{DIM}next: git orchestrator explain post-commit{DIM:#}"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    table(ui, &runs)?;
+    if !runs.is_empty() {
+        table(ui, &runs)?;
+    }
     if let Some(next) = next_step(&runs, paused.is_some()) {
         ui.line(format!("{DIM}next: {next}{DIM:#}"))?;
     }
@@ -108,7 +116,8 @@ pub fn summary(run: &Run) -> String {
         let begun = run.started_at.map_or(Duration::ZERO, |at| Timestamp::now().since(at));
         format!("since {}", text::duration(begun))
     } else {
-        run.reason.clone()
+        // The state stands beside it already.
+        run.reason.strip_prefix("inconclusive: ").unwrap_or(&run.reason).to_owned()
     };
     format!("{mark}{attempt}{reason}")
 }

@@ -1,5 +1,6 @@
 //! `wait [RUN] [--timeout D]`: return when there is nothing left to wait for.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,14 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         Some(typed) => Some(world.run(typed)?.id),
         None => None,
     };
-    let runs = until_done(ui, &mut world, only, args.timeout, !args.json)?;
+    let mut runs = until_done(ui, &mut world, only, args.timeout, !args.json)?;
+    if runs.is_empty() && only.is_none() {
+        // What ended before we looked: `git commit && git orchestrator wait` must not miss a run that failed at once.
+        runs = of_head(&world)?;
+        for run in runs.iter().filter(|_| !args.json) {
+            progress::result(ui, run)?;
+        }
+    }
     if args.json {
         let home = world.layout.home().to_owned();
         let views: Vec<_> = runs.iter().map(|run| RunView::of(run, &home, &world.run_directory(run))).collect();
@@ -43,6 +51,16 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         ui.line("nothing to wait for")?;
     }
     Ok(exit_code(&runs))
+}
+
+/// For each row the newest run of the commit that HEAD is at, oldest first.
+fn of_head(world: &World) -> Result<Vec<Run>> {
+    let Some(commit) = world.repository.head()?.commit else { return Ok(Vec::new()) };
+    let mut runs = world.ledger.runs(&Filter { commit: Some(commit), ..Filter::default() })?;
+    let mut rows = BTreeSet::new();
+    runs.retain(|run| rows.insert(run.job.row.trigger.clone()));
+    runs.reverse();
+    Ok(runs)
 }
 
 /// 0 if every run succeeded, 3 if one waits for a person, 1 if one ended otherwise.
@@ -59,6 +77,9 @@ pub fn exit_code(runs: &[Run]) -> ExitCode {
 /// The states in which a run moves on by itself.
 const MOVING: [State; 5] = [State::Queued, State::Preparing, State::Running, State::Validating, State::Publishing];
 
+/// How often in a row no living worker may be found before it counts as hopeless: five seconds.
+const LOOKS_WITHOUT_WORKER: u32 = 40;
+
 /// Follows `only`, or all runs that move, until none does. Returns them in the order they were queued. `says_ends`: and
 /// prints what each came to.
 pub fn until_done(
@@ -70,6 +91,7 @@ pub fn until_done(
 ) -> Result<Vec<Run>> {
     let begun = Instant::now();
     let mut progress = Progress::new(ui, says_ends);
+    let (mut seen, mut without_worker) = (Vec::new(), 0);
     let mut watched: Vec<RunId> = only.into_iter().collect();
     let result = loop {
         spool::drain(&world.layout, &mut world.ledger)?;
@@ -95,8 +117,18 @@ pub fn until_done(
             break Err(Error::timed_out(format!("{left} of {} runs had not ended after {waited}", runs.len()))
                 .hint("they go on: `git orchestrator status`"));
         }
-        // A worker that died is replaced.
-        world.worker()?;
+        // A worker that died is replaced; one that dies over and over is not waited for.
+        let now: Vec<_> = runs.iter().map(|run| (run.id, run.state, run.attempt)).collect();
+        if now != seen || world.worker()?.is_some() {
+            (seen, without_worker) = (now, 0);
+        } else {
+            without_worker += 1;
+        }
+        if without_worker > LOOKS_WITHOUT_WORKER {
+            let log = world.layout.worker_log();
+            break Err(Error::failed("the worker ends as soon as it is started")
+                .hint(format!("its log says why: {}", log.display())));
+        }
         progress::pause();
     };
     progress.end(ui);

@@ -350,6 +350,7 @@ pub fn uninstall(repository: &Repository, purge: bool, environment: &Environment
     if let Some(digest) = manifest.as_ref().and_then(|manifest| manifest.table.as_ref()) {
         match files::read(&places.table, FILE_BYTES_MAX) {
             Ok(None) => {}
+            _ if is_committed(repository) => report.add(Done::Kept, &places.table, Some("it is committed")),
             Ok(Some(bytes)) if Digest::of(&bytes) == *digest => {
                 fs::remove_file(&places.table).context(|| format!("cannot remove {}", shown(&places.table)))?;
                 report.add(Done::Removed, &places.table, None);
@@ -401,7 +402,32 @@ fn remove_own_directory(places: &Places, purge: bool, report: &mut Report) -> Re
         report.add(Done::Kept, root, Some(&note));
         return Ok(());
     }
-    fs::remove_dir_all(root).context(|| format!("cannot remove {}", shown(root)))?;
-    report.add(Done::Removed, root, None);
+    for own in OWN_ENTRIES {
+        let path = root.join(own);
+        let removed =
+            if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::failed(format!("cannot remove {}", shown(&path))).because(error));
+            }
+            _ => {}
+        }
+    }
+    if fs::remove_dir(root).is_ok() {
+        report.add(Done::Removed, root, None);
+    } else {
+        report.add(Done::Kept, root, Some("it holds files that are not ours"));
+    }
     Ok(())
+}
+
+/// What we make below `.orchestrator`.
+const OWN_ENTRIES: &[&str] = &["artifacts", "runs", "state", "INBOX.md", ".gitignore"];
+
+/// Whether the table is part of the history: then it is not ours to remove any more.
+fn is_committed(repository: &Repository) -> bool {
+    let head = repository.head().ok().and_then(|head| head.commit);
+    head.is_some_and(|head| {
+        repository.blob_at(&head, TABLE.as_bytes(), FILE_BYTES_MAX).is_ok_and(|blob| blob.is_some())
+    })
 }

@@ -189,8 +189,14 @@ pub fn died(code: Option<i32>, signal: Option<i32>, last_error: &str, retrying: 
     }
     let code = code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
     // The same input meets the same refusal: another attempt would not end better.
-    let refused =
-        ["Error loading config", "Error parsing", "config.toml", "output schema", "Not inside a trusted directory"];
+    let refused = [
+        "Error loading config",
+        "Error parsing",
+        "config.toml",
+        "output schema",
+        "failed to initialize",
+        "Not inside a trusted directory",
+    ];
     if refused.iter().any(|words| last_error.contains(words)) {
         return Failure::new(Class::Protocol, format!("Codex refused to start ({code}): {complaint}"))
             .fix("codex doctor");

@@ -191,8 +191,15 @@ async fn follow(stdout: Option<impl AsyncRead + Unpin>, turn: &mut Turn<'_>, sai
             }
             () = sleep_until(idle), if said.open.is_empty() => {
                 let limit = text::duration(turn.limits.idle);
-                let message = format!("the model gave no sign of life for {limit}");
-                return Ending::Stopped(Failure::new(Class::Stalled, message));
+                return Ending::Stopped(match &said.retrying {
+                    // Not the model was silent: Codex waited to ask it again, and said why.
+                    Some(sentence) => {
+                        let failure = turn_failed(sentence);
+                        let message = format!("{} (Codex waited longer than {limit} to try again)", failure.message);
+                        Failure { message, ..failure }
+                    }
+                    None => Failure::new(Class::Stalled, format!("the model gave no sign of life for {limit}")),
+                });
             }
             // Cancel-safe: what was read of a line stays in `line`.
             read = read_line(&mut reader, room, &mut line) => match read {
