@@ -2,11 +2,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark starts processes")]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Outcome, PROGRAM};
+use crate::{Outcome, program};
 
 /// Prints one line for each fact.
 pub(crate) fn print() -> Outcome<()> {
@@ -15,14 +16,14 @@ pub(crate) fn print() -> Outcome<()> {
     println!("kernel: {}", said("uname", &["-srm"])?);
     println!("{}", said("git", &["--version"])?);
     println!("file system: {}", file_system(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap_or("of another kind"));
-    println!("program: {}, {:.1} MB", said(PROGRAM, &["--version"])?, megabytes(fs::metadata(PROGRAM)?.len()));
+    println!("program: {}, {:.1} MB", said(program(), &["--version"])?, megabytes(fs::metadata(program())?.len()));
     if let Ok(load) = fs::read_to_string("/proc/loadavg") {
         println!("load at the beginning: {}", load.split(' ').next().unwrap_or_default());
     }
     Ok(())
 }
 
-fn said(program: &str, arguments: &[&str]) -> Outcome<String> {
+fn said(program: impl AsRef<OsStr>, arguments: &[&str]) -> Outcome<String> {
     let output = Command::new(program).args(arguments).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

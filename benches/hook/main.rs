@@ -4,7 +4,7 @@
 //! other. Both do the same thing in turn, in one run (A B, B A, …), so that what else the machine does hits both; what
 //! is reported is the median of the differences within the pairs. The built binary and the real git run, without any
 //! configuration but the repositories' own. `cargo bench --bench hook`, or with `-- --quick` a short form; a word after
-//! `--` runs only the rows whose name holds it.
+//! `--` runs only the rows whose name holds it. `GIT_ORCHESTRATOR_BENCH_PROGRAM` names another build to measure.
 
 #![expect(clippy::print_stdout, reason = "a report is what this program is for")]
 
@@ -16,13 +16,16 @@ mod scenarios;
 
 use std::env;
 use std::error::Error;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Whatever goes wrong ends the run: figures of half a benchmark are none.
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// The built binary, by the profile that is published as far as cargo's bench profile goes.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_git-orchestrator");
+/// The program that is measured: the one just built, or the one that is named.
+fn program() -> OsString {
+    env::var_os("GIT_ORCHESTRATOR_BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_git-orchestrator").into())
+}
 
 /// What the command line asks for.
 struct Options {

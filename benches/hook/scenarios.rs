@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::figures::{self, Pairs};
 use crate::scene::{self, History, Scene, Side};
-use crate::{Options, Outcome, PROGRAM, peak};
+use crate::{Options, Outcome, peak, program};
 
 /// Over an empty shell hook, in ms: a commit of which nothing starts.
 const NOTHING_MS: f64 = 3.0;
@@ -238,12 +238,12 @@ pub(crate) fn calls(options: &Options, files: usize) -> Outcome<()> {
         let mut times = Vec::with_capacity(count);
         let mut peaks = Vec::new();
         for turn in 0..=count {
-            let took = ours.timed(PROGRAM, &["hook", "post-commit"])?;
+            let took = ours.timed(program(), &["hook", "post-commit"])?;
             if turn > 0 {
                 times.push(figures::millis(took));
             }
             if turn % 20 == 0 {
-                peaks.push(mebibytes(peak::of(&ours.command(PROGRAM, &["hook", "post-commit"]))?));
+                peaks.push(mebibytes(peak::of(&ours.command(program(), &["hook", "post-commit"]))?));
             }
             ours.forget_spooled()?;
         }

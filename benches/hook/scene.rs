@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark starts processes and writes files")]
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::{Outcome, PROGRAM};
+use crate::{Outcome, program};
 
 /// How many files lie in one directory of a generated tree.
 const FILES_IN_DIRECTORY: usize = 100;
@@ -132,7 +132,7 @@ impl Scene {
 
 impl Side<'_> {
     /// `program` in this repository, without a stream of ours.
-    pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -146,12 +146,12 @@ impl Side<'_> {
     }
 
     /// Runs it and says how long it took, from before its start until it is gone.
-    pub(crate) fn timed(&self, program: &str, arguments: &[&str]) -> Outcome<Duration> {
+    pub(crate) fn timed(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Outcome<Duration> {
         let mut command = self.command(program, arguments);
         let begun = Instant::now();
         let status = command.status()?;
         let took = begun.elapsed();
-        if status.success() { Ok(took) } else { Err(format!("{program} {arguments:?} ended with {status}").into()) }
+        if status.success() { Ok(took) } else { Err(format!("{command:?} ended with {status}").into()) }
     }
 
     /// Git, untimed.
@@ -161,7 +161,7 @@ impl Side<'_> {
 
     /// Our program, untimed.
     pub(crate) fn own(&self, arguments: &[&str]) -> Outcome<()> {
-        self.timed(PROGRAM, arguments).map(drop)
+        self.timed(program(), arguments).map(drop)
     }
 
     /// Replaces the empty scripts by what `install` writes, with this table. Nothing is carried out: the queue is paused.
