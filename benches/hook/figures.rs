@@ -14,6 +14,12 @@ pub(crate) const CALL_HEAD: &str = "\
 | one call of the hook, without git and shell | files | calls | ms | peak memory, MiB | promised |
 |---|---:|---:|---:|---:|---:|";
 
+/// How often a disturbed row is measured.
+const ATTEMPTS: usize = 4;
+
+/// A row is disturbed if the median of A exceeds the time that a tenth of A kept below by this factor.
+const DISTURBED: f64 = 1.3;
+
 /// What was measured in turn.
 #[derive(Default)]
 pub(crate) struct Pairs {
@@ -24,6 +30,8 @@ pub(crate) struct Pairs {
 pub(crate) struct Summary {
     pub(crate) count: usize,
     pub(crate) a: f64,
+    /// Git by itself took much longer than it can: the machine was busy, and the figures say little.
+    pub(crate) is_disturbed: bool,
     pub(crate) b: f64,
     /// The median of B - A within the pairs.
     pub(crate) added: f64,
@@ -32,9 +40,25 @@ pub(crate) struct Summary {
 }
 
 impl Pairs {
-    /// Measures `count` pairs after one that does not count. Each closure does its part and says how long that took,
-    /// and which of the two comes first alternates.
+    /// Measures `count` pairs, and again, up to [`ATTEMPTS`] times, while other work of the machine disturbs them.
     pub(crate) fn measure(
+        count: usize,
+        mut a: impl FnMut(usize) -> Outcome<Duration>,
+        mut b: impl FnMut(usize) -> Outcome<Duration>,
+    ) -> Outcome<Self> {
+        let mut pairs = Self::once(count, &mut a, &mut b)?;
+        for _ in 1..ATTEMPTS {
+            if !pairs.summary().is_disturbed {
+                break;
+            }
+            pairs = Self::once(count, &mut a, &mut b)?;
+        }
+        Ok(pairs)
+    }
+
+    /// `count` pairs after one that does not count. Each closure does its part and says how long that took, and which
+    /// of the two comes first alternates.
+    fn once(
         count: usize,
         mut a: impl FnMut(usize) -> Outcome<Duration>,
         mut b: impl FnMut(usize) -> Outcome<Duration>,
@@ -57,9 +81,12 @@ impl Pairs {
 
     pub(crate) fn summary(&self) -> Summary {
         let differences = sorted(self.pairs.iter().map(|(a, b)| b - a));
+        let a = sorted(self.pairs.iter().map(|pair| pair.0));
+        let fast = a.get(a.len() / 10).copied().unwrap_or(f64::NAN);
         Summary {
             count: self.pairs.len(),
-            a: median(&sorted(self.pairs.iter().map(|pair| pair.0))),
+            a: median(&a),
+            is_disturbed: median(&a) > fast * DISTURBED,
             b: median(&sorted(self.pairs.iter().map(|pair| pair.1))),
             added: median(&differences),
             between: interval(&differences),
@@ -70,7 +97,8 @@ impl Pairs {
 impl Summary {
     /// One row under [`HEAD`].
     pub(crate) fn row(&self, name: &str, files: usize, promised: Option<f64>) -> String {
-        let Self { count, a, b, added, between: (low, high) } = self;
+        let Self { count, a, b, added, between: (low, high), is_disturbed } = self;
+        let name = if *is_disturbed { format!("{name} (disturbed)") } else { name.to_owned() };
         let promised = promised.map_or_else(|| "-".to_owned(), |limit| verdict(limit, *added));
         format!("| {name} | {files} | {count} | {a:.2} | {b:.2} | {added:+.2} ({low:+.2} to {high:+.2}) | {promised} |")
     }
