@@ -50,7 +50,7 @@ impl<T> Doing<T> for rusqlite::Result<T> {
 }
 
 /// Switches to write-ahead logging. Two processes that make a new database at once get in each other's way here, and
-/// SQLite does not wait for this one statement: it is tried again.
+/// `SQLite` does not wait for this one statement: it is tried again.
 fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
     let begun = Instant::now();
     loop {
