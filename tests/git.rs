@@ -272,6 +272,7 @@ fn a_diff_reads_as_git_prints_it() {
     fs::remove_file(f.path("becomes-link")).unwrap();
     symlink("text", f.path("becomes-link")).unwrap();
     f.write("binary", b"\0\x02".as_slice());
+    f.write("script", "#!/bin/sh\n# \0\n");
     f.write("large", "m".repeat(2000));
     f.write("latin", b"caf\xe9 \xff".as_slice());
     fs::set_permissions(f.path("mode"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -293,6 +294,10 @@ fn a_diff_reads_as_git_prints_it() {
     let printed = printed[printed.find("@@").unwrap()..].trim_end();
     let ours: String = text.hunks.iter().map(|hunk| hunk.text.as_str()).collect();
     assert_eq!(ours.trim_end(), printed);
+
+    // By its mode, or by its first line, even where a NUL makes it binary.
+    assert!(file(&files, "mode").program && file(&files, "script").program && file(&files, "script").binary);
+    assert!(!text.program && !file(&files, "becomes-link").program);
 
     let moved = file(&files, "sub/new name");
     assert_eq!((moved.status, moved.old_path.as_deref(), moved.added), (Status::Renamed, Some(b"moved".as_slice()), 1));

@@ -308,3 +308,56 @@ fn names_and_commits_that_make_no_workspace_are_refused() {
     let made = snapshot(&f.work).into_iter().filter(|(path, _)| !before.contains_key(path));
     assert!(made.into_iter().all(|(path, what)| what == "dir" && path.starts_with(".git/orchestrator")));
 }
+
+#[test]
+fn what_a_run_changes_in_its_checkout_is_told() {
+    let f = Fixture::new();
+    f.write(".gitignore", "target/\n");
+    f.write("src/b", "b");
+    f.write("tests/fails", "x");
+    let head = f.commit("src/a", "one");
+    let commit = head.parse().unwrap();
+    let (repository, environment) = (f.open(), repo::environment());
+    let made = prepare(&f, "tester", &head);
+    let index = f.path(".git/worktrees/tester/index");
+    let before = fs::read(&index).unwrap();
+    let changes = || workspace::changes(&repository, &made, &commit, &environment).unwrap();
+
+    // A build, and a file that was written again as it was.
+    write(&made.path.join("target/build"), "x");
+    write(&made.path.join("src/b"), "b");
+    assert_eq!(changes(), workspace::Changes::default());
+    assert_eq!(fs::read(&index).unwrap(), before, "looking writes nothing");
+
+    write(&made.path.join("src/a"), "two");
+    fs::remove_file(made.path.join("tests/fails")).unwrap();
+    write(&made.path.join("new\n\u{1b}file"), "x");
+    write(&made.path.join("left/one"), "x");
+    write(&made.path.join("left/two"), "x");
+    let found = changes();
+    assert_eq!(found.tracked, ["src/a", "tests/fails"]);
+    assert_eq!(found.new, ["left/", "new\\n\\u{1b}file"]);
+    assert_eq!(fs::read(&index).unwrap(), before);
+    assert_eq!(f.git(["status", "--porcelain"]), "", "nothing of it is in the user's tree");
+
+    for i in 0..workspace::CHANGES_LISTED {
+        write(&made.path.join(format!("file{i:03}")), "x");
+    }
+    assert_eq!(changes().new.last().unwrap(), "… and 2 more");
+
+    // Whatever answers for ours now is not asked.
+    fs::remove_file(made.path.join(".git")).unwrap();
+    git(&made.path, ["init", "--quiet"]);
+    assert_eq!(changes().tracked, [".git"]);
+}
+
+#[test]
+fn a_checkout_of_another_commit_is_told() {
+    let f = Fixture::new();
+    let one = f.commit("a", "one");
+    let two = f.commit("a", "two");
+    let made = prepare(&f, "tester", &one);
+    git(&made.path, ["checkout", "--quiet", &two]);
+    let found = workspace::changes(&f.open(), &made, &one.parse().unwrap(), &repo::environment()).unwrap();
+    assert_eq!(found.tracked, ["HEAD"]);
+}

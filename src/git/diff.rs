@@ -69,6 +69,8 @@ pub struct FileDiff {
     pub status: Status,
     /// Its content is no text.
     pub binary: bool,
+    /// It can be executed as it stands after the change: by its mode, or because it begins with `#!`.
+    pub program: bool,
     /// Lines added and removed.
     pub added: u32,
     /// See `added`.
@@ -125,6 +127,7 @@ impl Repository {
                 old_path: old_path.cloned(),
                 status,
                 binary: false,
+                program: difference.new.is_some_and(tree::Side::is_executable),
                 added: 0,
                 removed: 0,
                 hunks: Vec::new(),
@@ -217,6 +220,7 @@ impl Repository {
             Some(side) => self.inner.find_blob(side.id).map(|blob| blob.content().to_vec()),
         };
         let (old, new) = (content(old)?, content(new)?);
+        file.program |= new.starts_with(b"#!");
         file.binary =
             [&old, &new].into_iter().any(|bytes| bytes.iter().take(BINARY_PROBE_BYTES).any(|byte| *byte == 0));
         if file.binary {

@@ -39,6 +39,11 @@ pub(super) struct Side {
 }
 
 impl Side {
+    /// Whether it is a file that its owner may execute.
+    pub(super) fn is_executable(self) -> bool {
+        is_regular_file(self.mode) && self.mode & 0o100 != 0
+    }
+
     /// Whether it is the same kind of thing: file, link or submodule.
     pub(super) fn is_like(self, other: Self) -> bool {
         self.mode & 0o170_000 == other.mode & 0o170_000

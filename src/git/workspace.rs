@@ -95,6 +95,63 @@ pub fn prepare(repository: &Repository, role: &str, commit: &Oid, environment: &
     Ok(Workspace { path, temporary })
 }
 
+/// How many names each list of [`Changes`] holds.
+pub const CHANGES_LISTED: usize = 200;
+
+/// What stands in a checkout and not in the commit it was made for. Paths are escaped; a list that is too long ends
+/// with how many more there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Files of the commit that are different or gone.
+    pub tracked: Vec<String>,
+    /// What is new and not ignored; a new directory is one entry.
+    pub new: Vec<String>,
+}
+
+/// What a run has changed in its checkout of `commit`. Nothing is written, the index included.
+///
+/// Submodules are left alone: git would run in them with whatever configuration was planted there.
+pub fn changes(
+    repository: &Repository,
+    workspace: &Workspace,
+    commit: &Oid,
+    environment: &Environment,
+) -> Result<Changes> {
+    let path = &workspace.path;
+    let git = Git::new(environment)?;
+    let registration = registration_of(repository.common_directory(), path)?;
+    let Some(registration) = registration.filter(|registration| is_sound(path, registration)) else {
+        return Ok(Changes { tracked: vec![".git".to_owned()], new: Vec::new() });
+    };
+    let keys = git.configured_keys(&registration)?;
+    let arguments =
+        ["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=normal", "--ignore-submodules=all"];
+    let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+    let listed = git.run(&registration, Some(path), &keys, &arguments)?;
+    let mut changes = Changes::default();
+    // What git compares with is HEAD, so that it has to be the commit still.
+    let head = files::read(&registration.join("HEAD"), 4096)?;
+    if head.is_none_or(|head| head.trim_ascii() != commit.as_str().as_bytes()) {
+        changes.tracked.push("HEAD".to_owned());
+    }
+    // Two letters, a blank, the path.
+    for entry in listed.split(|byte| *byte == 0) {
+        match entry.split_at_checked(3) {
+            Some((b"?? ", path)) => changes.new.push(text::bytes_line(path)),
+            Some((_, path)) => changes.tracked.push(text::bytes_line(path)),
+            None => {}
+        }
+    }
+    for list in [&mut changes.tracked, &mut changes.new] {
+        let more = list.len().saturating_sub(CHANGES_LISTED);
+        if more > 0 {
+            list.truncate(CHANGES_LISTED);
+            list.push(format!("… and {more} more"));
+        }
+    }
+    Ok(changes)
+}
+
 /// Removes every workspace of this repository, and what it was registered as.
 pub fn remove_all(repository: &Repository, environment: &Environment) -> Result<()> {
     // No git program is needed for this; the parameter keeps the way open for one.
