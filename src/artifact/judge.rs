@@ -9,9 +9,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::evidence::{self, Executed, LISTED};
-use super::{Conclusion, Evidence, Judgement, quotes, redacted};
+use super::reads::Ends;
+use super::{Conclusion, Evidence, Judgement, quotes, redacted, suites};
 use crate::context::{Class, Context};
+use crate::event::Change;
 use crate::git::Repository;
+use crate::git::workspace::Changes;
 use crate::ids::Oid;
 use crate::role::Role;
 use crate::role::answer::{
@@ -29,19 +32,40 @@ const LOOKED_UP: usize = 100;
 /// The longest headline, in characters: a line of a terminal beside the run's name.
 const HEADLINE: usize = 120;
 
+/// An answer, and what it is judged by.
+#[derive(Clone, Copy)]
+pub struct Submission<'a> {
+    /// Who answered.
+    pub role: &'a Role,
+    /// What, as it came.
+    pub answer: &'a str,
+    /// What the prompt held.
+    pub context: &'a Context,
+    /// What happened until the answer came.
+    pub activities: &'a [Recorded],
+    /// Where the commits are.
+    pub repository: &'a Repository,
+    /// The change that the run is about.
+    pub change: &'a Change,
+    /// What was left of the checkout when the answer came.
+    pub checkout: &'a Changes,
+}
+
 /// Checks an answer against the role's type and the record. `Err` lists what is wrong with it, for a repair turn.
-pub fn judge(
-    role: &Role,
-    answer: &str,
-    context: &Context,
-    activities: &[Recorded],
-    repository: &Repository,
-    commit: &Oid,
-) -> Result<Judgement, Vec<String>> {
+pub fn judge(submission: &Submission<'_>) -> Result<Judgement, Vec<String>> {
+    let Submission { role, answer, context, activities, repository, change, checkout } = *submission;
     let executed = evidence::executed(activities);
-    let evidence = evidence::gather(context, &executed, commit);
-    let mut case =
-        Case { context, executed: &executed, repository, commit, evidence, reasons: Vec::new(), problems: Vec::new() };
+    let evidence = evidence::gather(context, &executed, &Ends::of(change, repository), checkout);
+    let mut case = Case {
+        context,
+        executed: &executed,
+        repository,
+        commit: &change.head,
+        evidence,
+        reasons: Vec::new(),
+        problems: Vec::new(),
+        in_favour: false,
+    };
     if context.files_changed == 0 {
         case.reasons.push("the change is empty: there was nothing to look at".to_owned());
     }
@@ -59,6 +83,7 @@ pub fn judge(
         Some(reason) => format!("inconclusive: {reason}"),
         None => format!("{verdict}: {summary}"),
     };
+    let favourable = case.in_favour && case.reasons.is_empty();
     let conclusion = match case.reasons {
         reasons if reasons.is_empty() => Conclusion::Conclusive,
         reasons => Conclusion::Inconclusive { reasons },
@@ -74,6 +99,7 @@ pub fn judge(
         &mut evidence.files_skipped,
         &mut evidence.quotes_missing,
         &mut evidence.claims_unproven,
+        &mut evidence.unlisted,
     ] {
         if list.len() > LISTED {
             let more = list.len() - LISTED;
@@ -81,10 +107,7 @@ pub fn judge(
             list.push(format!("… and {more} more"));
         }
     }
-    let verdict = answer.get("verdict").and_then(Value::as_str);
-    let favourable =
-        conclusion == Conclusion::Conclusive && verdict.is_none_or(|word| matches!(word, "approve" | "pass"));
-    Ok(Judgement { answer, conclusion, evidence, headline, questions, favourable })
+    Ok(Judgement { answer, conclusion, favourable, evidence, headline, questions })
 }
 
 /// The answer as its type. A single code fence around the object is taken off: models without strict output add it.
@@ -115,6 +138,8 @@ struct Case<'a> {
     evidence: Evidence,
     reasons: Vec<String>,
     problems: Vec<String>,
+    /// The answer is for the change, whatever it is worth.
+    in_favour: bool,
 }
 
 /// The answer as JSON, the verdict as a word, the summary, and questions that block.
@@ -149,7 +174,7 @@ impl Case<'_> {
             let names = unread.join("`, `");
             self.reasons.push(format!("a document of the change was not read as a whole: `{names}`"));
         }
-        let questions = answer
+        let questions: Vec<String> = answer
             .blocking_questions
             .iter()
             .map(|question| {
@@ -160,6 +185,8 @@ impl Case<'_> {
                 format!("{}{options}", question.question)
             })
             .collect();
+        self.reasons.extend(questions.iter().map(|question| format!("a question is open: {question}")));
+        self.in_favour = true;
         let verdict = match (answer.steps.len(), answer.blocking_questions.len()) {
             (steps, 0) => super::markdown::plural(steps, "step"),
             (steps, asked) => {
@@ -179,6 +206,7 @@ impl Case<'_> {
             self.require_path(&format!("findings[{i}].file"), &finding.file);
         }
         let approves = answer.verdict == ArchitectVerdict::Approve;
+        self.in_favour = approves;
         if approves && answer.findings.iter().any(|finding| finding.severity == Level::High) {
             self.problems.push("`verdict` is `approve` although a finding has severity `high`".to_owned());
         }
@@ -195,6 +223,7 @@ impl Case<'_> {
         answer.findings.sort_by_key(|finding| finding.severity);
         if approves {
             self.require_all_read();
+            self.require_untouched();
         } else if answer.findings.is_empty() {
             self.reasons.push("no finding is left: none of the quoted text stands in the commit".to_owned());
         }
@@ -228,9 +257,13 @@ impl Case<'_> {
         for run in &mut answer.ran {
             self.compare_claim(run);
         }
+        self.in_favour = answer.verdict == TesterVerdict::Pass;
         match answer.verdict {
-            TesterVerdict::Pass => self.require_tests_passed(),
-            TesterVerdict::Fail if !self.last_test_runs().iter().any(|test| test.exit_code != Some(0)) => {
+            TesterVerdict::Pass => {
+                self.require_tests_passed();
+                self.require_untouched();
+            }
+            TesterVerdict::Fail if !self.last_runs(suites::is_test).iter().any(|test| test.exit_code != Some(0)) => {
                 self.reasons.push("the record shows no test command that failed".to_owned());
             }
             TesterVerdict::Fail => {}
@@ -290,6 +323,25 @@ impl Case<'_> {
         } else if read == 0 && self.context.files_changed > 0 {
             self.reasons.push("nothing of the change is text that can be read".to_owned());
         }
+        let hidden: Vec<&str> = self
+            .context
+            .files
+            .iter()
+            .filter(|file| file.program && self.evidence.files_skipped.contains(&file.path))
+            .map(|file| file.path.as_str())
+            .collect();
+        if !hidden.is_empty() {
+            let names = some_of(&hidden);
+            self.reasons.push(format!("code that is generated or binary was not read: {names}"));
+        }
+    }
+
+    /// What was tried or read has to be what the commit holds.
+    fn require_untouched(&mut self) {
+        let changed: Vec<&str> = self.evidence.changed_in_checkout.iter().map(String::as_str).collect();
+        if !changed.is_empty() {
+            self.reasons.push(format!("the checkout did not hold the commit any more: {} changed", some_of(&changed)));
+        }
     }
 
     /// Gives a claimed command the exit code of the record; notes a claim that the record does not bear out.
@@ -312,30 +364,44 @@ impl Case<'_> {
         }
     }
 
-    /// Of each test command the last time it was executed.
-    fn last_test_runs(&self) -> Vec<&Executed> {
-        let tests: Vec<&Executed> =
-            self.executed.iter().filter(|executed| evidence::is_test(executed, &self.context.commands)).collect();
-        let is_last = |i: usize, test: &Executed| tests.iter().skip(i + 1).all(|later| later.words != test.words);
-        tests.iter().enumerate().filter(|(i, test)| is_last(*i, test)).map(|(_, test)| *test).collect()
+    /// Of each command of this kind the last time it was executed.
+    fn last_runs(&self, kind: fn(&Executed, &[String]) -> bool) -> Vec<&Executed> {
+        let runs: Vec<&Executed> =
+            self.executed.iter().filter(|executed| kind(executed, &self.context.commands)).collect();
+        let is_last = |i: usize, run: &Executed| runs.iter().skip(i + 1).all(|later| later.words != run.words);
+        runs.iter().enumerate().filter(|(i, run)| is_last(*i, run)).map(|(_, run)| *run).collect()
     }
 
+    /// A failure counts whatever its command was told to do; a success, only if tests were executed.
     fn require_tests_passed(&mut self) {
         let mut reasons = Vec::new();
-        let tests = self.last_test_runs();
-        let failed = tests.iter().find(|test| test.exit_code != Some(0));
-        let mut passed = tests.iter().filter(|test| test.exit_code == Some(0)).peekable();
-        if tests.is_empty() {
-            reasons.push("the record shows no test command that was executed".to_owned());
-        } else if let Some(failed) = failed {
+        let calls = self.last_runs(suites::calls_runner);
+        let tests = self.last_runs(suites::is_test);
+        if let Some(failed) = calls.iter().find(|call| call.exit_code != Some(0)) {
             let code = failed.exit_code.map_or("without an exit code".to_owned(), |code| format!("with {code}"));
             reasons.push(format!("`{}` ended {code}", failed.line));
-        } else if passed.peek().is_some() && passed.all(|test| evidence::ran_no_test(test)) {
-            reasons.push("the test commands executed no test".to_owned());
+        } else if let (true, Some(call)) = (tests.is_empty(), calls.last()) {
+            reasons.push(format!(
+                "the record shows no test command that was executed for certain: `{}` may have skipped them",
+                call.line
+            ));
+        } else if tests.is_empty() {
+            reasons.push("the record shows no test command that was executed".to_owned());
+        } else if tests.iter().all(|test| suites::shows_no_test(test, &self.context.commands)) {
+            reasons.push("the output of the test commands shows no executed test".to_owned());
         }
         if let Some(claim) = self.evidence.claims_unproven.first() {
             reasons.push(format!("the report claims what the record does not show: {claim}"));
         }
         self.reasons.extend(reasons);
+    }
+}
+
+/// The first few names, and how many there are beside them.
+fn some_of(names: &[&str]) -> String {
+    let shown: Vec<String> = names.iter().take(3).map(|name| format!("`{name}`")).collect();
+    match names.len().saturating_sub(3) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }

@@ -10,13 +10,15 @@ mod markdown;
 mod page;
 mod publish;
 mod quotes;
+mod reads;
 mod redact;
+mod suites;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::inbox::{inbox, refresh_inbox};
-pub use self::judge::judge;
+pub use self::judge::{Submission, judge};
 pub use self::publish::publish;
 pub use self::redact::redacted;
 use crate::clock::Timestamp;
@@ -48,7 +50,7 @@ pub struct Evidence {
     pub files_read: Vec<String>,
     /// Changed files of which neither holds.
     pub files_not_read: Vec<String>,
-    /// Changed files that nobody is meant to read: generated and binary ones.
+    /// Changed files that nobody is meant to read, and that no command opened: generated and binary ones.
     #[serde(default)]
     pub files_skipped: Vec<String>,
     /// The commands that were executed, with what became of them.
@@ -60,6 +62,15 @@ pub struct Evidence {
     /// Commands that the answer claims and the record does not bear out, as sentences.
     #[serde(default)]
     pub claims_unproven: Vec<String>,
+    /// Files of the commit that were different or gone in the checkout when the answer came.
+    #[serde(default)]
+    pub changed_in_checkout: Vec<String>,
+    /// What stood in the checkout then and is neither in the commit nor ignored.
+    #[serde(default)]
+    pub new_in_checkout: Vec<String>,
+    /// Lines that were executed although `commands` does not list them, each once.
+    #[serde(default)]
+    pub unlisted: Vec<String>,
 }
 
 /// One executed command.
@@ -81,14 +92,15 @@ pub struct Judgement {
     pub answer: Value,
     /// What it is worth.
     pub conclusion: Conclusion,
+    /// It lets the change go on: conclusive, and a plan without questions, an approval or a pass. Computed; a gate asks
+    /// for it.
+    pub favourable: bool,
     /// On what grounds.
     pub evidence: Evidence,
     /// One line for `status` and the inbox: the verdict and why.
     pub headline: String,
     /// Questions that block, for the clarification gate.
     pub questions: Vec<String>,
-    /// Whether the role found nothing against the change, and the evidence carries that.
-    pub favourable: bool,
 }
 
 /// What surrounds an answer in an artifact. No field of it comes from the model.

@@ -19,6 +19,12 @@ use crate::text;
 /// How many names one line lists.
 const NAMES: usize = 12;
 
+/// How many of the lines that went beyond the list are shown.
+const BEYOND: usize = 5;
+
+/// How many characters of a command's line are shown; the artifact's JSON holds all of it.
+const LINE: usize = 70;
+
 /// The answer of one role, read back.
 enum Answer {
     Planner(PlannerAnswer),
@@ -44,6 +50,11 @@ impl Answer {
             Self::Architect(check) => check.verdict.as_str().to_owned(),
             Self::Tester(report) => report.verdict.as_str().to_owned(),
         }
+    }
+
+    /// How many questions it asks before anything can follow.
+    fn asks(&self) -> usize {
+        if let Self::Planner(plan) = self { plan.blocking_questions.len() } else { 0 }
     }
 
     fn summary(&self) -> &str {
@@ -176,6 +187,12 @@ impl Page {
                 self.line(format!("- **Why:** {}", inline(answer.summary())));
                 self.line(format!("- **Next:** {}", answer.next(envelope, &judgement.evidence)));
             }
+            Conclusion::Inconclusive { reasons } if answer.asks() == reasons.len() => {
+                let counts = answer.counts();
+                self.line(format!("- **Verdict: inconclusive** ({counts}). Nothing follows without answers."));
+                self.line(format!("- **Why:** {}", inline(answer.summary())));
+                self.line(format!("- **Next:** {}", answer.next(envelope, &judgement.evidence)));
+            }
             Conclusion::Inconclusive { reasons } => {
                 let reasons: Vec<String> = reasons.iter().map(|reason| inline(reason)).collect();
                 self.line("- **Verdict: inconclusive.** This is not a pass: what is below rests on too little.");
@@ -291,13 +308,23 @@ impl Page {
 
     fn evidence(&mut self, evidence: &Evidence) {
         self.heading("What this rests on");
-        let total = evidence.files_read.len() + evidence.files_not_read.len();
+        let total = evidence.files_read.len() + evidence.files_not_read.len() + evidence.files_skipped.len();
         self.line(format!("- Read {} of {}.", evidence.files_read.len(), plural(total, "changed file")));
         if !evidence.files_not_read.is_empty() {
             self.line(format!("- **Not read:** {}.", names(&evidence.files_not_read)));
         }
         if !evidence.files_skipped.is_empty() {
-            self.line(format!("- Generated or binary, not read: {}.", names(&evidence.files_skipped)));
+            let (count, were) = match evidence.files_skipped.len() {
+                1 => ("1 generated or binary file".to_owned(), "was"),
+                count => (format!("{count} generated or binary files"), "were"),
+            };
+            self.line(format!("- {count} {were} not read: {}.", names(&evidence.files_skipped)));
+        }
+        if !evidence.changed_in_checkout.is_empty() {
+            self.line(format!("- **Changed in the checkout:** {}.", names(&evidence.changed_in_checkout)));
+        }
+        if !evidence.new_in_checkout.is_empty() {
+            self.line(format!("- Left in the checkout: {}.", names(&evidence.new_in_checkout)));
         }
         if evidence.quotes_found > 0 {
             let found = usize::try_from(evidence.quotes_found).unwrap_or(usize::MAX);
@@ -311,6 +338,15 @@ impl Page {
         for claim in &evidence.claims_unproven {
             self.line(format!("- **Claimed, but:** {}.", inline(claim)));
         }
+        if !evidence.unlisted.is_empty() {
+            self.line("- **Executed beyond `commands`:**");
+            for line in evidence.unlisted.iter().take(BEYOND) {
+                self.line(format!("  - {}", code(&text::clipped(line, LINE))));
+            }
+            if let more @ 1.. = evidence.unlisted.len().saturating_sub(BEYOND) {
+                self.line(format!("  - and {more} more"));
+            }
+        }
         if evidence.commands.is_empty() {
             self.line("- No command was executed.");
             return;
@@ -318,7 +354,8 @@ impl Page {
         self.line(format!("- {}:", plural(evidence.commands.len(), "command")));
         for command in &evidence.commands {
             let took = text::duration(Duration::from_millis(command.millis));
-            self.line(format!("  - {} {}, {took}", code(&command.command), exit(command.exit_code)));
+            let line = text::clipped(&command.command, LINE);
+            self.line(format!("  - {} {}, {took}", code(&line), exit(command.exit_code)));
         }
     }
 

@@ -67,6 +67,10 @@ pub struct IncludedFile {
     pub class: Class,
     /// How it changed.
     pub status: crate::git::diff::Status,
+    /// It is executed or tells a tool what to do: by its name, its mode or its first line. Such a file is not approved
+    /// unread, whatever its class.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub program: bool,
     /// How much of it is in the prompt.
     pub inclusion: Inclusion,
     /// Why not all of it is.
@@ -75,6 +79,9 @@ pub struct IncludedFile {
     pub hunks: Vec<(u32, u32)>,
     /// The new-file line ranges of the hunks that are not.
     pub left_out: Vec<(u32, u32)>,
+    /// Those of `left_out` in which lines are removed: the new file alone does not show them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removing: Vec<(u32, u32)>,
 }
 
 /// How many changed files the record names. A change of more files is not read by anybody; it ends as inconclusive.

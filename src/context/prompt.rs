@@ -187,7 +187,7 @@ fn permissions(inputs: &Inputs<'_>) -> String {
     let mut out = format!(
         "\n## What this run may do\n\nYour working directory is a checkout of the commit. {writes} {network}\n\
          These commands may be executed, each alone on its line, as plain words: no pipe, redirection, `&&`, variable, \
-         substitution or glob. Others are refused; do not look for a way round.\n\n"
+         substitution or glob. Others are not allowed, and are recorded as violations.\n\n"
     );
     for command in &policy.commands {
         writeln!(out, "- `{}`", text::one_line(command)).ok();
@@ -298,10 +298,13 @@ impl Prompt {
         if lines.is_empty() {
             return;
         }
-        let since = base.map_or(String::new(), |base| format!(", or `git diff {base} HEAD -- PATH`"));
+        let how = match base {
+            Some(base) => format!("`git diff {base} HEAD -- PATH`, or `git show HEAD:PATH` where no line was removed"),
+            None => "`git show HEAD:PATH`".to_owned(),
+        };
         let note = format!(
-            "The diff does not hold these. Read those that are code, tests or documents with `git show HEAD:PATH`{since}; \
-             what nobody read cannot be approved.\n\n"
+            "The diff does not hold these. Read those that are code, tests or documents with {how}; what nobody read \
+             cannot be approved.\n\n"
         );
         self.lines("left-out", "## Not in the diff", &note, &lines, CUTS_BUDGET);
     }

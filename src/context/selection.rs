@@ -69,6 +69,30 @@ const GENERATED_ENDS: &[&str] = &[".min.js", ".min.css", ".js.map", ".css.map", 
 const INSTRUCTIONS: &[&str] =
     &["agents.md", "agents.override.md", "claude.md", "gemini.md", "skill.md", "cmakelists.txt", "requirements.txt"];
 
+/// Ends of names of what is executed, built, or tells a tool what to do.
+const PROGRAM_ENDS: &[&str] = &[
+    "a", "awk", "bash", "bat", "bzl", "c", "cc", "cfg", "cjs", "class", "clj", "cljs", "cmake", "cmd", "com", "conf",
+    "cpp", "cs", "cts", "cxx", "dart", "dll", "dylib", "erl", "ex", "exe", "exs", "fish", "fs", "fsx", "go", "gradle",
+    "groovy", "h", "hcl", "hh", "hpp", "hs", "htm", "html", "ini", "inl", "ipynb", "jar", "java", "jl", "js", "json",
+    "jsx", "ksh", "kt", "kts", "lua", "m", "mjs", "mk", "ml", "mli", "mm", "mts", "nim", "nix", "node", "o", "php",
+    "pl", "pm", "proto", "ps1", "psm1", "py", "pyc", "pyi", "pyw", "r", "rb", "rs", "s", "sbt", "scala", "service",
+    "sh", "so", "sol", "sql", "svelte", "swift", "tcl", "tf", "toml", "ts", "tsx", "vb", "vbs", "vue", "war", "wasm",
+    "xml", "yaml", "yml", "zig", "zsh",
+];
+
+/// Whether a name is one of a program: by its end, or because it has none, as scripts and build files often have.
+pub fn is_program(path: &str) -> bool {
+    let lower = path.to_lowercase();
+    let name = lower.rsplit_once('/').map_or(lower.as_str(), |(_, name)| name);
+    if LOCK_FILES.contains(&name) || name == ".ds_store" {
+        return false;
+    }
+    match name.rsplit_once('.') {
+        None | Some(("", _)) => true,
+        Some((_, end)) => PROGRAM_ENDS.contains(&end) || INSTRUCTIONS.contains(&name),
+    }
+}
+
 /// The class of a file of this name. `path` may be escaped.
 pub fn class_of(path: &str, binary: bool) -> Class {
     let lower = path.to_lowercase();
@@ -126,6 +150,13 @@ struct Piece {
     range: (u32, u32),
 }
 
+impl Piece {
+    /// Whether it removes lines. Its first line is the `@@` line.
+    fn removes(&self) -> bool {
+        self.text.lines().any(|line| line.starts_with('-'))
+    }
+}
+
 impl Candidate {
     fn new(diff: &FileDiff) -> Self {
         let path = text::bytes_line(&diff.path);
@@ -134,6 +165,7 @@ impl Candidate {
         let header = header(&path, old_path.as_deref(), diff.status);
         let pieces = if class.is_read() { diff.hunks.iter().flat_map(pieces).collect() } else { Vec::new() };
         let file = IncludedFile {
+            program: diff.status != Status::Deleted && (diff.program || is_program(&path)),
             path,
             class,
             status: diff.status,
@@ -141,6 +173,7 @@ impl Candidate {
             cut: None,
             hunks: Vec::new(),
             left_out: Vec::new(),
+            removing: Vec::new(),
         };
         Self { file, size: (diff.added, diff.removed), old_path, header, pieces, taken: 0, too_large: diff.too_large }
     }
@@ -169,9 +202,11 @@ impl Candidate {
         let (shown, left) = self.pieces.split_at(self.taken.min(self.pieces.len()));
         self.file.hunks = shown.iter().map(|piece| piece.range).collect();
         self.file.left_out = left.iter().map(|piece| piece.range).collect();
+        self.file.removing = left.iter().filter(|piece| piece.removes()).map(|piece| piece.range).collect();
+        let skipped = |word: &str| if self.file.program { format!("{word} code") } else { word.to_owned() };
         (self.file.inclusion, self.file.cut) = match (self.file.class, self.too_large) {
-            (Class::Binary, _) => (Inclusion::Named, Some("binary".to_owned())),
-            (Class::Generated, _) => (Inclusion::Named, Some("generated".to_owned())),
+            (Class::Binary, _) => (Inclusion::Named, Some(skipped("binary"))),
+            (Class::Generated, _) => (Inclusion::Named, Some(skipped("generated"))),
             (_, Some(bytes)) => (Inclusion::Named, Some(format!("too large: {}", text::bytes(bytes)))),
             _ if left.is_empty() => (Inclusion::Whole, None),
             _ if shown.is_empty() => (Inclusion::Named, Some("over the budget".to_owned())),
@@ -313,6 +348,7 @@ mod tests {
             old_path: None,
             status: Status::Added,
             binary: false,
+            program: false,
             added: lines,
             removed: 0,
             hunks: vec![Hunk { new_start: 1, new_lines: lines, old_start: 0, old_lines: 0, text }],
@@ -344,6 +380,49 @@ mod tests {
             assert_eq!(class_of(path, false), class, "{path}");
         }
         assert_eq!(class_of("logo.png", true), Class::Binary);
+    }
+
+    #[test]
+    fn what_is_executed_is_told_from_what_lies_there() {
+        for path in ["auth_pb2.py", "x.pb.go", "web/a.min.js", "install.sh", "Makefile", ".envrc", "AGENTS.md", "a.SO"]
+        {
+            assert!(is_program(path), "{path}");
+        }
+        for path in ["Cargo.lock", "package-lock.json", "pnpm-lock.yaml", "a.min.css", "a.js.map", "logo.png", "x.pdf"]
+        {
+            assert!(!is_program(path), "{path}");
+        }
+        let file = |path: &str, status, program| FileDiff { status, program, ..added(path, 1, 1) };
+        let hidden = file("x.pb.go", Status::Modified, false);
+        let gone = file("y.pb.go", Status::Deleted, false);
+        let image = FileDiff { binary: true, ..file("logo.png", Status::Added, false) };
+        let script = FileDiff { binary: true, ..file("logo.dat", Status::Added, true) };
+        let selection = select(&[hidden, gone, image, script], 1_000);
+        let told: Vec<(&str, bool, Option<&str>)> =
+            selection.files.iter().map(|file| (&*file.path, file.program, file.cut.as_deref())).collect();
+        assert_eq!(
+            told,
+            [
+                ("x.pb.go", true, Some("generated code")),
+                ("y.pb.go", false, Some("generated")),
+                ("logo.dat", true, Some("binary code")),
+                ("logo.png", false, Some("binary")),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_removes_lines_is_told_apart() {
+        let mut file = added("a.rs", 3, 5);
+        file.status = Status::Modified;
+        let hunk =
+            |text: &str, at| Hunk { new_start: at, new_lines: 1, old_start: at, old_lines: 1, text: text.into() };
+        file.hunks = vec![hunk("@@ -1,0 +1 @@\n+x\n", 1), hunk("@@ -9 +9 @@\n-x\n+y\n", 9)];
+        let selection = select(&[file], 0);
+        assert_eq!(
+            (&selection.files[0].left_out[..], &selection.files[0].removing[..]),
+            (&[(1, 1), (9, 9)][..], &[(9, 9)][..])
+        );
     }
 
     #[test]

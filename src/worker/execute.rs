@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::record::Record;
 use super::{LOOK_INTERVAL, Worker};
-use crate::artifact::{self, Conclusion, Envelope, Judgement};
+use crate::artifact::{self, Conclusion, Envelope, Judgement, Submission};
 use crate::clock::Timestamp;
 use crate::context::{self, Context, Handoff, Inputs, Package};
 use crate::error::Error;
@@ -429,14 +429,17 @@ impl Worker {
         outcome: &Outcome,
     ) -> Result<Result<Judgement, Vec<String>>, Ended> {
         let context: &Context = &prepared.package.context;
-        let judged = artifact::judge(
-            prepared.role,
-            &outcome.answer,
+        let change = &run.job.change;
+        let checkout = workspace::changes(&self.repository, &prepared.workspace, &change.head, &self.environment)?;
+        let judged = artifact::judge(&Submission {
+            role: prepared.role,
+            answer: &outcome.answer,
             context,
-            record.activities(),
-            &self.repository,
-            &run.job.change.head,
-        );
+            activities: record.activities(),
+            repository: &self.repository,
+            change,
+            checkout: &checkout,
+        });
         let (note, payload) = match &judged {
             Ok(judgement) => (judgement.headline.clone(), json!({ "evidence": judgement.evidence })),
             Err(problems) => ("the answer does not fit".to_owned(), json!({ "problems": problems })),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use orchestrator::artifact::{self, Envelope, Judgement};
+use orchestrator::artifact::{self, Envelope, Judgement, Submission};
 use orchestrator::clock::Timestamp;
-use orchestrator::context::{self, Handoff, Inputs, Package};
+use orchestrator::context::{self, Context, Handoff, Inputs, Package};
 use orchestrator::event::{Actor, Change, Detail, Event, Hook};
 use orchestrator::git::Repository;
+use orchestrator::git::workspace::Changes;
 use orchestrator::ids::{Digest, Oid, RunId};
 use orchestrator::policy::Budget;
 use orchestrator::policy::admission::Admission;
@@ -117,9 +118,38 @@ impl Scene {
     }
 
     pub(crate) fn judge(&self, role: &str, answer: &Value, record: &[Recorded]) -> Result<Judgement, Vec<String>> {
+        self.judge_in(&Changes::default(), role, answer, record)
+    }
+
+    /// With a checkout in which this was changed.
+    pub(crate) fn judge_in(
+        &self,
+        checkout: &Changes,
+        role: &str,
+        answer: &Value,
+        record: &[Recorded],
+    ) -> Result<Judgement, Vec<String>> {
         let context = self.package(role, &[]).context;
-        let role = Role::find(role).unwrap();
-        artifact::judge(role, &answer.to_string(), &context, record, &self.repository(), &self.change.head)
+        self.judge_text(checkout, Role::find(role).unwrap(), &answer.to_string(), &context, record)
+    }
+
+    pub(crate) fn judge_text(
+        &self,
+        checkout: &Changes,
+        role: &Role,
+        answer: &str,
+        context: &Context,
+        record: &[Recorded],
+    ) -> Result<Judgement, Vec<String>> {
+        artifact::judge(&Submission {
+            role,
+            answer,
+            context,
+            activities: record,
+            repository: &self.repository(),
+            change: &self.change,
+            checkout,
+        })
     }
 
     pub(crate) fn envelope(&self, role: &str, rehearsal: bool) -> Envelope {
