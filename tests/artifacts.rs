@@ -369,10 +369,17 @@ fn code_does_not_hide_behind_a_name_or_a_nul() {
     let new = [("cat web/a.min.js", 0, "alert(1)\n"), ("cat -A run", 0, "#!/bin/sh$\n")];
     let one = approve(&scene, &[new[0], new[1], ("cat auth_pb2.py", 0, "import os\n")]);
     assert_eq!(reasons(&one), "code that is generated or binary was not read: `auth_pb2.py`");
-    let patch = "diff --git a/auth_pb2.py b/auth_pb2.py\n--- a/auth_pb2.py\n+++ b/auth_pb2.py\n@@ -1 +1 @@\n-x = 1\n+import os\n";
-    let all = approve(&scene, &[new[0], new[1], ("git show HEAD -- auth_pb2.py", 0, patch)]);
+    let patch = scene.fixture.git(["show", "HEAD", "--", "auth_pb2.py"]);
+    let all = approve(&scene, &[new[0], new[1], ("git show HEAD -- auth_pb2.py", 0, &patch)]);
     assert!(all.favourable, "{}", reasons(&all));
     assert_eq!(all.evidence.files_skipped.len(), 2);
+
+    // Git itself says no more than "differ" of the script, unless it is asked for text.
+    let changed = Scene::new(&[("run", "#!/bin/sh\n# \0\n")], &[("run", "#!/bin/sh\n# \0\nrm -rf /\n")], "feat: more");
+    let plain = changed.fixture.git(["show", "HEAD"]);
+    assert!(!approve(&changed, &[("git show HEAD", 0, &plain)]).favourable, "{plain}");
+    let shown = changed.fixture.git(["show", "--text", "HEAD"]);
+    assert!(approve(&changed, &[("git show --text HEAD", 0, &shown)]).favourable, "{shown}");
 }
 
 #[test]

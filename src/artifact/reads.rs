@@ -198,7 +198,7 @@ fn git_show(words: &[&str], output: &str, file: &IncludedFile, ends: &Ends<'_>) 
     let Some(operands) = operands(words, file) else { return Shown::Nothing };
     let blobs: Vec<(&str, &str)> = operands.iter().filter_map(|word| word.split_once(':')).collect();
     if !blobs.is_empty() {
-        let mut same = blobs.iter().filter(|(_, path)| path.strip_prefix("./").unwrap_or(path) == file.path);
+        let mut same = blobs.iter().filter(|(_, path)| *path == file.path);
         return if file.status == Status::Deleted {
             if same.any(|(revision, _)| ends.is_base(revision)) { Shown::Patch } else { Shown::Nothing }
         } else if same.any(|(revision, _)| ends.is_head(revision)) {
@@ -313,6 +313,8 @@ mod tests {
             &["head -n 30 src/a.rs", "sed -n 32,49p src/a.rs"],
             &["git show HEAD~1:src/a.rs"],
             &["git show 0123:src/a.rs"],
+            // Relative to wherever the command was executed.
+            &["git show HEAD:./src/a.rs"],
             &["cat src/a.rs > /dev/null"],
             &["cat src/a.rs | head -1"],
             &["echo src/a.rs"],
