@@ -102,6 +102,43 @@ fn a_commit_becomes_checked_artifacts_through_the_real_codex() {
 }
 
 #[test]
+fn an_open_question_stops_the_chain_and_an_edited_checkout_is_no_pass() {
+    let Some(codex) = codex() else { return };
+    let server = Server::in_background(Scripted::new()).unwrap();
+    let scene = Scene::new().with_codex(&codex, server.url());
+    scene.write("triggers.yaml", CHAIN);
+    scene.write("Makefile", "test:\n\t@echo easier > src/a.txt; echo > src/left.txt; echo one passed\n");
+    scene.git(&["add", "."]);
+    scene.git(&["commit", "--quiet", "-m", "start"]);
+    scene.ok(&["install"]);
+    let told = |role: &str| {
+        let status = scene.status();
+        let runs: Vec<Value> = status["runs"].as_array().unwrap().clone();
+        assert_eq!(runs[0]["role"], role, "nothing follows it: {status}");
+        assert_eq!(runs[0]["state"], "inconclusive", "{status}");
+        let artifact = scene.read(runs[0]["artifacts"][1].as_str().unwrap());
+        serde_json::from_str::<Value>(&artifact).unwrap()
+    };
+    let because = |artifact: &Value| artifact["conclusion"]["reasons"].to_string();
+
+    scene.commit("docs/tasks/one.md", "# One\n\n- first\n\nQuestion: round up or down?\n", "feat: task one");
+    scene.wait();
+    let plan = told("planner");
+    assert!(because(&plan).contains("a question is open: round up or down?"), "{plan}");
+    assert_eq!(scene.status()["runs"].as_array().unwrap().len(), 1, "no architect looks at it");
+
+    scene.commit("src/a.txt", "hard\n", "feat: a");
+    scene.wait();
+    let report = told("tester");
+    assert_eq!(report["answer"]["verdict"], "pass");
+    assert!(
+        because(&report).contains("the checkout did not hold the commit any more: `src/a.txt` changed"),
+        "{report}"
+    );
+    assert_eq!(report["evidence"]["new_in_checkout"], serde_json::json!(["src/left.txt"]));
+}
+
+#[test]
 fn git_returns_through_a_pipe_while_the_worker_still_works() {
     let Some(codex) = codex() else { return };
     let server = Server::in_background(Sequence::new([Reply::Silence])).unwrap();
