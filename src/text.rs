@@ -123,6 +123,23 @@ pub fn prefix_bytes(text: &str, max_bytes: usize) -> &str {
     &text[..end]
 }
 
+/// `text`, or where it is longer than `max_bytes` its beginning and its end, between two characters, with a line between
+/// them that says how much is left out. What a command printed first and last says most.
+pub fn ends_bytes(text: &str, max_bytes: usize) -> Cow<'_, str> {
+    if text.len() <= max_bytes {
+        return Cow::Borrowed(text);
+    }
+    // Room for the line between, whose number has at most twenty digits.
+    let half = max_bytes.saturating_sub(48) / 2;
+    let beginning = prefix_bytes(text, half);
+    let mut from = text.len() - half;
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    let left_out = from - beginning.len();
+    Cow::Owned(format!("{beginning}\n[… {left_out} bytes left out …]\n{}", &text[from..]))
+}
+
 /// A duration as people read it: `0.4s`, `12s`, `3m05s`, `1h02m`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -184,6 +201,12 @@ mod tests {
         assert_eq!(clipped("grün", 3), "gr…");
         assert_eq!(clipped("grün", 4), "grün");
         assert_eq!(prefix_bytes("grün", 3), "gr");
+        let cut = ends_bytes(&"ü".repeat(500), 200).into_owned();
+        assert!(
+            cut.len() <= 200 && cut.starts_with("üü") && cut.ends_with("üü") && cut.contains("bytes left out"),
+            "{cut}"
+        );
+        assert_eq!(ends_bytes("short", 200), "short");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::reads::{Ends, was_opened};
-use super::{CommandEvidence, Evidence};
+use super::{CommandEvidence, Evidence, FileCounts};
 use crate::clock::Timestamp;
 use crate::context::{Context, Inclusion};
 use crate::git::workspace::Changes;
@@ -106,10 +106,14 @@ pub(super) fn gather(context: &Context, executed: &[Executed], ends: &Ends<'_>, 
         };
         list.push(file.path.clone());
     }
+    // A change of very many files is not recorded file by file: what has no name was not read.
     let unnamed = context.files_changed.saturating_sub(context.files.len());
-    if unnamed > 0 {
-        evidence.files_not_read.push(format!("{unnamed} more"));
-    }
+    evidence.files = FileCounts {
+        changed: context.files_changed,
+        read: evidence.files_read.len(),
+        not_read: evidence.files_not_read.len() + unnamed,
+        skipped: evidence.files_skipped.len(),
+    };
     evidence.commands = executed
         .iter()
         .take(LISTED)

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::evidence::{self, Executed, LISTED};
 use super::reads::Ends;
-use super::{Conclusion, Evidence, Judgement, quotes, redacted, suites};
+use super::{Conclusion, Evidence, FileCounts, Judgement, quotes, redacted, suites};
 use crate::context::{Class, Context};
 use crate::event::Change;
 use crate::git::Repository;
@@ -101,11 +101,7 @@ pub fn judge(submission: &Submission<'_>) -> Result<Judgement, Vec<String>> {
         &mut evidence.claims_unproven,
         &mut evidence.unlisted,
     ] {
-        if list.len() > LISTED {
-            let more = list.len() - LISTED;
-            list.truncate(LISTED);
-            list.push(format!("… and {more} more"));
-        }
+        list.truncate(LISTED);
     }
     Ok(Judgement { answer, conclusion, favourable, evidence, headline, questions })
 }
@@ -311,16 +307,13 @@ impl Case<'_> {
     }
 
     fn require_all_read(&mut self) {
-        let read = self.evidence.files_read.len();
-        let unread = &self.evidence.files_not_read;
-        if let Some(first) = unread.first() {
-            let total = self.context.files_changed - self.evidence.files_skipped.len().min(self.context.files_changed);
-            self.reasons.push(format!(
-                "{} of {} changed files were not read as a whole, among them `{first}`",
-                total.saturating_sub(read),
-                total
-            ));
-        } else if read == 0 && self.context.files_changed > 0 {
+        let FileCounts { changed, read, not_read, skipped } = self.evidence.files;
+        if not_read > 0 {
+            let first = self.evidence.files_not_read.first();
+            let among = first.map_or_else(String::new, |first| format!(", among them `{first}`"));
+            let total = changed.saturating_sub(skipped);
+            self.reasons.push(format!("{not_read} of {total} changed files were not read as a whole{among}"));
+        } else if read == 0 && changed > 0 {
             self.reasons.push("nothing of the change is text that can be read".to_owned());
         }
         let hidden: Vec<&str> = self

@@ -46,6 +46,9 @@ pub enum Conclusion {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Evidence {
+    /// How many changed files there are of each kind. The lists below name a part of them.
+    #[serde(default)]
+    pub files: FileCounts,
     /// Changed files whose change was in the prompt or was opened by a command.
     pub files_read: Vec<String>,
     /// Changed files of which neither holds.
@@ -71,6 +74,20 @@ pub struct Evidence {
     /// Lines that were executed although `commands` does not list them, each once.
     #[serde(default)]
     pub unlisted: Vec<String>,
+}
+
+/// How many changed files were read and how many were not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FileCounts {
+    /// All changed files.
+    pub changed: usize,
+    /// Of these, those that were read.
+    pub read: usize,
+    /// Those that were not.
+    pub not_read: usize,
+    /// Those that nobody is meant to read, and nobody did.
+    pub skipped: usize,
 }
 
 /// One executed command.

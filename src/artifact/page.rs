@@ -308,17 +308,17 @@ impl Page {
 
     fn evidence(&mut self, evidence: &Evidence) {
         self.heading("What this rests on");
-        let total = evidence.files_read.len() + evidence.files_not_read.len() + evidence.files_skipped.len();
-        self.line(format!("- Read {} of {}.", evidence.files_read.len(), plural(total, "changed file")));
-        if !evidence.files_not_read.is_empty() {
-            self.line(format!("- **Not read:** {}.", names(&evidence.files_not_read)));
+        let files = evidence.files;
+        self.line(format!("- Read {} of {}.", files.read, plural(files.changed, "changed file")));
+        if files.not_read > 0 {
+            self.line(format!("- **Not read:** {}.", names_of(&evidence.files_not_read, files.not_read)));
         }
-        if !evidence.files_skipped.is_empty() {
-            let (count, were) = match evidence.files_skipped.len() {
+        if files.skipped > 0 {
+            let (count, were) = match files.skipped {
                 1 => ("1 generated or binary file".to_owned(), "was"),
                 count => (format!("{count} generated or binary files"), "were"),
             };
-            self.line(format!("- {count} {were} not read: {}.", names(&evidence.files_skipped)));
+            self.line(format!("- {count} {were} not read: {}.", names_of(&evidence.files_skipped, files.skipped)));
         }
         if !evidence.changed_in_checkout.is_empty() {
             self.line(format!("- **Changed in the checkout:** {}.", names(&evidence.changed_in_checkout)));
@@ -402,9 +402,15 @@ fn exit(code: Option<i32>) -> String {
 }
 
 fn names(names: &[String]) -> String {
+    names_of(names, names.len())
+}
+
+/// Some names out of `total`.
+fn names_of(names: &[String], total: usize) -> String {
     let shown: Vec<String> = names.iter().take(NAMES).map(|name| code(name)).collect();
-    match names.len().saturating_sub(NAMES) {
+    match total.saturating_sub(shown.len()) {
         0 => shown.join(", "),
+        more if shown.is_empty() => format!("{more} without a name here"),
         more => format!("{} and {more} more", shown.join(", ")),
     }
 }

@@ -188,7 +188,7 @@ pub enum Activity {
     },
 }
 
-/// How much of a command's output is kept in the record, in bytes.
+/// How much of a command's output is kept in the record, in bytes: its beginning and its end.
 pub const OUTPUT_KEPT: usize = 16 * 1024;
 
 /// A line of `events.jsonl`.

@@ -54,7 +54,7 @@ pub(super) async fn run(id: &str, line: &str, turn: &mut Turn<'_>, bounds: &mut 
         command: line.to_owned(),
         exit_code: code,
         status: if code == Some(0) { Status::Completed } else { Status::Failed },
-        output: crate::text::prefix_bytes(&captured.text(), OUTPUT_KEPT).to_owned(),
+        output: crate::text::ends_bytes(&captured.text(), OUTPUT_KEPT).into_owned(),
         output_bytes: captured.total,
         ran: None,
     });

@@ -107,7 +107,7 @@ impl Stream {
                     command: unwrapped(string(item, "command")?),
                     exit_code: item.get("exitCode").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok()),
                     status: status_word(string(item, "status")?)?,
-                    output: text::prefix_bytes(output, OUTPUT_KEPT).to_owned(),
+                    output: text::ends_bytes(output, OUTPUT_KEPT).into_owned(),
                     output_bytes: output.len() as u64,
                     ran: None,
                 })

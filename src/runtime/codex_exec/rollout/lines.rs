@@ -59,8 +59,8 @@ pub(super) struct Call {
 
 impl Call {
     fn append(&mut self, report: &Report<'_>) {
-        let room = OUTPUT_KEPT.saturating_sub(self.output.len());
-        self.output.push_str(text::prefix_bytes(&report.body, room));
+        self.output.push_str(&report.body);
+        self.output = text::ends_bytes(&self.output, OUTPUT_KEPT).into_owned();
         self.output_bytes = self.output_bytes.saturating_add(report.printed());
     }
 }
@@ -231,7 +231,7 @@ impl Told {
                 call.end = End::Refused;
                 call.ended = ended;
                 call.output_bytes = said.len() as u64;
-                text::prefix_bytes(&said, OUTPUT_KEPT).clone_into(&mut call.output);
+                call.output = text::ends_bytes(&said, OUTPUT_KEPT).into_owned();
             }
             (Asked::Poll(Some(index)), Some(report)) => {
                 let Some(call) = self.calls.get_mut(index) else { return };

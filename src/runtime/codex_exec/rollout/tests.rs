@@ -263,7 +263,8 @@ fn long_output_is_cut_and_counted() {
     let long = "ü".repeat(40_000);
     let lines = Lines::default().command("a", "x").exited("a", 1, &long);
     let [_, Activity::CommandFinished { output, output_bytes, .. }] = &lines.missing(&[])[..] else { panic!() };
-    assert_eq!((output.len(), *output_bytes), (16 * 1024, 80_000));
+    assert!(output.len() <= 16 * 1024 && output.contains("bytes left out") && output.ends_with('ü'));
+    assert_eq!(*output_bytes, 80_000);
     // Codex shows the model a part and says of how much.
     let cut =
         "Chunk ID: 1\nWall time: 0 seconds\nProcess exited with code 1\nOriginal token count: 42228\nOutput:\n1\n2";
