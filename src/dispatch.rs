@@ -27,10 +27,10 @@ use crate::triggers::{Vocabulary, load};
 use crate::worker::lock;
 
 /// The table's file name, at the top of the worktree.
-pub const TABLE: &str = "triggers.yaml";
+pub const TABLE: &str = load::FILE_NAME;
 
 /// The largest table that is read, in bytes.
-pub const TABLE_BYTES_MAX: u64 = 256 << 10;
+pub const TABLE_BYTES_MAX: u64 = load::MAX_BYTES;
 
 /// What a hook did.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,14 +54,6 @@ pub fn table_bytes(repository: &Repository) -> Result<Option<Vec<u8>>> {
     files::read(&repository.home().join(TABLE), TABLE_BYTES_MAX)
 }
 
-/// The table as HEAD has it.
-fn committed_table(repository: &Repository) -> Result<Option<Vec<u8>>> {
-    match repository.head()?.commit {
-        Some(commit) => repository.blob_at(&commit, TABLE.as_bytes(), TABLE_BYTES_MAX),
-        None => Ok(None),
-    }
-}
-
 /// The words a table may use.
 pub fn vocabulary() -> Vocabulary<'static> {
     Vocabulary { roles: role::NAMES, runtimes: registry::NAMES, contract: role::contract }
@@ -78,27 +70,24 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
     let here = env::current_dir().context(|| "cannot tell the current directory")?;
     let repository = Repository::discover(&here, true)?;
     let layout = Layout::new(&repository.home());
-    let bytes = match table_bytes(&repository)? {
-        Some(bytes) => bytes,
-        // A table that is only deleted from the working tree still closes its gates.
-        None if hook == Hook::PrePush => match committed_table(&repository)? {
-            Some(bytes) => bytes,
-            None => return Ok(Outcome::Nothing),
-        },
-        None => return Ok(Outcome::Nothing),
-    };
+    let bytes = table_bytes(&repository)?;
+    // A push may meet a gate of a committed table, whatever the worktree holds.
+    if bytes.is_none() && hook != Hook::PrePush {
+        return Ok(Outcome::Nothing);
+    }
     // Before the table is read: a step of a rebase is no event, and there may be a hundred of them.
     let Some(event) = observe::observe(hook, arguments, stdin, &repository, Timestamp::now())? else {
         return Ok(Outcome::Nothing);
     };
     let vocabulary = vocabulary();
-    let table = load::table(&bytes, TABLE, &vocabulary)?;
+    let table = bytes.map(|bytes| load::table(&bytes, TABLE, &vocabulary)).transpose()?;
+    let refusal = gate::ask(table.as_ref(), &event, &repository, &layout, &vocabulary)?;
+    let Some(table) = table else { return Ok(refusal.map_or(Outcome::Nothing, Outcome::Refused)) };
     let change = event.change.clone();
     let mut paths = Paths::new(|| match &change {
         Some(change) => repository.changed_paths(change),
         None => Ok(Vec::new()),
     });
-    let refusal = gate::ask(&table, &event, &repository, &layout)?;
     let plan = Plan::of(&table, event, &vocabulary, &mut paths)?;
     let said = match plan {
         Some(plan) => {

@@ -4,45 +4,109 @@
 //! else; whatever cannot be asked or looked at is a no. A verdict belongs to a tree: another commit of the same tree
 //! keeps it, any changed byte drops it. What a rehearsal wrote opens nothing.
 
-use crate::error::Result;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::error::{Error, Result};
 use crate::event::{Event, Hook, RefChange};
 use crate::git::Repository;
 use crate::ids::Oid;
 use crate::observe;
+use crate::role;
 use crate::run::State;
 use crate::store::layout::Layout;
 use crate::store::ledger::Ledger;
 use crate::store::{Run, Store, StoreError, spool};
 use crate::text;
 use crate::triggers::matching::{self, GateRow, Paths};
-use crate::triggers::{RowAction, Table};
+use crate::triggers::{RowAction, Table, Vocabulary, load};
 
 /// The most objections that are told of one gate; the rest is a number.
 const OBJECTIONS_MAX: usize = 6;
 
-/// Asks every gate of the table about every ref that is pushed. The lines to say, if one is closed.
-pub fn ask(table: &Table, event: &Event, repository: &Repository, layout: &Layout) -> Result<Option<Vec<String>>> {
-    let has_gate = table.triggers.iter().any(|row| matches!(row.action, RowAction::Gate { .. }));
-    if event.hook != Hook::PrePush || !has_gate {
+/// Asks every gate about every ref that is pushed. The lines to say, if one is closed.
+///
+/// The gates are those of `table` (the worktree's), of HEAD's table, and of the table at the tip that the other side has:
+/// a gate is not taken away by editing a file or by standing on another branch, but by a push that passes it.
+pub fn ask(
+    table: Option<&Table>,
+    event: &Event,
+    repository: &Repository,
+    layout: &Layout,
+    vocabulary: &Vocabulary<'_>,
+) -> Result<Option<Vec<String>>> {
+    if event.hook != Hook::PrePush {
         return Ok(None);
     }
+    let mut tables = Tables { repository, vocabulary, read: BTreeMap::new() };
+    let head = repository.head()?.commit;
     let mut told = Vec::new();
     let mut ledger = None;
     for reference in &event.refs {
+        let committed = [head.as_ref(), reference.old.as_ref()];
+        let mut candidates: Vec<Rc<Table>> = Vec::new();
+        for commit in committed.into_iter().flatten().filter(|commit| repository.has_commit(commit)) {
+            candidates.extend(tables.at(commit)?);
+        }
+        let with_gates = table.into_iter().chain(candidates.iter().map(Rc::as_ref)).filter(|table| has_gate(table));
+        let with_gates: Vec<&Table> = with_gates.collect();
+        if with_gates.is_empty() {
+            continue;
+        }
         let part = observe::part_of_push(event, reference, repository)?;
         let mut paths = Paths::new(|| match &part.change {
             Some(change) => repository.changed_paths(change),
             None => Ok(Vec::new()),
         });
-        for gate in matching::gates(table, &part, &mut paths)? {
+        let mut gates = Vec::new();
+        for table in with_gates {
+            for gate in matching::gates(table, &part, &mut paths)? {
+                if !gates.contains(&gate) {
+                    gates.push(gate);
+                }
+            }
+        }
+        for gate in gates {
             let store = match &mut ledger {
                 Some(store) => store,
                 none => none.insert(opened(layout)?),
             };
-            tell(&mut told, &gate, reference, &objections(store, &gate, &part)?);
+            tell(&mut told, &gate, reference, &objections(store, repository, &gate, &part)?);
         }
     }
     Ok((!told.is_empty()).then_some(told))
+}
+
+fn has_gate(table: &Table) -> bool {
+    table.triggers.iter().any(|row| matches!(row.action, RowAction::Gate { .. }))
+}
+
+/// The tables of commits, each read once.
+struct Tables<'a> {
+    repository: &'a Repository,
+    vocabulary: &'a Vocabulary<'a>,
+    read: BTreeMap<Oid, Option<Rc<Table>>>,
+}
+
+impl Tables<'_> {
+    /// The table of this commit, if it has one. One that does not load and may hold a gate closes it.
+    fn at(&mut self, commit: &Oid) -> Result<Option<Rc<Table>>> {
+        if let Some(known) = self.read.get(commit) {
+            return Ok(known.clone());
+        }
+        let bytes = self.repository.blob_at(commit, load::FILE_NAME.as_bytes(), load::MAX_BYTES)?;
+        let table = match bytes.map(|bytes| (load::table(&bytes, load::FILE_NAME, self.vocabulary), bytes)) {
+            Some((Ok(table), _)) => Some(Rc::new(table)),
+            Some((Err(error), bytes)) if String::from_utf8_lossy(&bytes).contains("gate") => {
+                let sentence = format!("the table of {} may hold a gate and does not load", commit.short());
+                return Err(Error::refused(sentence).because(error));
+            }
+            // No table, or a broken one without a gate.
+            None | Some((Err(_), _)) => None,
+        };
+        self.read.insert(commit.clone(), table.clone());
+        Ok(table)
+    }
 }
 
 fn opened(layout: &Layout) -> Result<Ledger> {
@@ -67,7 +131,12 @@ fn tell(told: &mut Vec<String>, gate: &GateRow, reference: &RefChange, objection
 }
 
 /// Why a gate is closed for this part of a push, as sentences; empty if it is open.
-fn objections(store: &dyn Store, gate: &GateRow, part: &Event) -> Result<Vec<String>, StoreError> {
+fn objections(
+    store: &dyn Store,
+    repository: &Repository,
+    gate: &GateRow,
+    part: &Event,
+) -> Result<Vec<String>, StoreError> {
     let (Some(commit), Some(tree)) = (part.commit(), &part.tree) else {
         let why = "there is no commit to look at: a gated ref is neither deleted nor set to anything else";
         return Ok(vec![format!("{why} · git push --no-verify passes every gate")]);
@@ -80,6 +149,11 @@ fn objections(store: &dyn Store, gate: &GateRow, part: &Event) -> Result<Vec<Str
         if runs.is_empty() {
             let next = format!("git orchestrator run {role} --commit {commit}");
             objections.push(format!("{role} has not looked at it · {next}"));
+        }
+        // What any row of the role has against it counts; that all was looked at needs one result only.
+        let uncovered: Vec<_> = runs.iter().filter_map(|run| uncovered(repository, run, part)).collect();
+        if uncovered.len() == runs.len() {
+            objections.extend(uncovered.into_iter().next());
         }
         for run in runs {
             objections.extend(objection(&run));
@@ -117,4 +191,20 @@ fn objection(run: &Run) -> Option<String> {
         format!("is {}", run.state)
     };
     Some(format!("{role} {how} · git orchestrator {next} {id}"))
+}
+
+/// Why a favourable result about a change says too little about this push: it carries commits that the change did not.
+fn uncovered(repository: &Repository, run: &Run, part: &Event) -> Option<String> {
+    let role = &run.job.row.role;
+    if role::judges_tree(role) {
+        return None;
+    }
+    // A change without a base is everything; a push to where nothing is known has no beginning to compare with.
+    let (looked_from, pushed_from) = (run.job.change.base.as_ref()?, part.change.as_ref()?.base.as_ref()?);
+    if looked_from == pushed_from || repository.is_ancestor(looked_from, pushed_from) == Some(true) {
+        return None;
+    }
+    let (commit, from) = (run.job.change.head.short(), pushed_from.short());
+    let next = format!("git orchestrator run {role} --commit {commit} --since {from}");
+    Some(format!("{role} looked at what changed since {}, the push brings more · {next}", looked_from.short()))
 }

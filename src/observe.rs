@@ -44,12 +44,22 @@ pub fn observe(
     }
 }
 
-/// The event of a person's request for this commit.
-pub fn manual(repository: &Repository, commit: &Oid, request: &str, at: Timestamp) -> Result<Event> {
+/// The event of a person's request for this commit: for what changed since `since`, or since its first parent.
+pub fn manual(
+    repository: &Repository,
+    commit: &Oid,
+    since: Option<&Oid>,
+    request: &str,
+    at: Timestamp,
+) -> Result<Event> {
     let head = repository.head()?;
     // A branch that stands elsewhere is not the one this commit is on.
     let branch = head.branch.filter(|_| head.commit.as_ref() == Some(commit));
-    let change = Change { base: repository.first_parent(commit)?, head: commit.clone() };
+    let base = match since {
+        Some(since) => Some(since.clone()),
+        None => repository.first_parent(commit)?,
+    };
+    let change = Change { base, head: commit.clone() };
     let detail = Detail::Manual { request: request.to_owned() };
     Observer { repository, hook: Hook::Manual, at }.event(detail, Vec::new(), branch, Some(change))
 }

@@ -486,14 +486,15 @@ fn a_persons_request_names_a_commit() {
     let two = f.commit("a", "2");
     let repository = f.open();
     let at = Timestamp::from_millis(1);
-    let ask =
-        |commit: &str, request: &str| observe::manual(&repository, &commit.parse().unwrap(), request, at).unwrap();
+    let ask = |commit: &str, request: &str| {
+        observe::manual(&repository, &commit.parse().unwrap(), None, request, at).unwrap()
+    };
     let event = ask(&two, "1");
     assert_eq!((ends(&event), event.branch.as_deref()), ((one.as_str(), two.as_str()), Some("main")));
     assert_eq!(ask(&one, "1").branch, None);
     assert_ne!(ask(&two, "2").key, event.key);
     assert_eq!(ask(&two, "1").key, event.key);
-    assert!(observe::manual(&repository, &"1".repeat(40).parse().unwrap(), "1", at).is_err());
+    assert!(observe::manual(&repository, &"1".repeat(40).parse().unwrap(), None, "1", at).is_err());
 }
 
 #[test]

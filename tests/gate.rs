@@ -166,8 +166,67 @@ fn a_gate_that_cannot_be_asked_is_closed_and_anything_else_is_not() {
     let refused = push(&scene, &["main"]);
     assert!(!refused.status.success());
     assert!(text(&refused.stderr).contains("a gate that cannot be asked is closed"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn a_broken_table_without_a_gate_never_stops_git() {
+    let scene = scene("version: 1\ntriggers: []\n");
+    scene.git(&["commit", "--quiet", "-m", "one"]);
     scene.write("triggers.yaml", "version: 1\ntriggers: [pre-push]\n");
-    assert!(push(&scene, &["main"]).status.success(), "a broken table without a gate never stops git");
+    assert!(push(&scene, &["main"]).status.success());
+}
+
+#[test]
+fn a_gate_is_not_taken_away_by_an_edit_or_by_standing_elsewhere() {
+    let scene = scene(TABLE);
+    scene.git(&["commit", "--quiet", "--allow-empty", "-m", "zero"]);
+    scene.git(&["push", "--quiet", "--no-verify", "origin", "main"]);
+    scene.git(&["checkout", "--quiet", "--orphan", "old"]);
+    scene.git(&["rm", "--quiet", "-r", "--cached", "."]);
+    scene.write("a", "1");
+    scene.git(&["add", "a"]);
+    scene.git(&["commit", "--quiet", "-m", "without a table"]);
+    scene.git(&["checkout", "--quiet", "--force", "main"]);
+    scene.commit("b", "2", "two");
+    scene.wait();
+    let is_held = |scene: &Scene, refs: &[&str], how: &str| {
+        let pushed = push(scene, refs);
+        assert!(!pushed.status.success(), "{how}");
+        assert!(text(&pushed.stderr).contains("gate `before-main` holds"), "{how}: {}", text(&pushed.stderr));
+    };
+    is_held(&scene, &["main"], "as it is");
+    // In the working tree, committed, deleted and committed, and from a branch that never had it.
+    scene.write("triggers.yaml", "version: 1\ntriggers: []\n");
+    is_held(&scene, &["main"], "edited");
+    scene.git(&["commit", "--quiet", "-am", "no gate any more"]);
+    is_held(&scene, &["main"], "committed");
+    scene.git(&["rm", "--quiet", "triggers.yaml"]);
+    scene.git(&["commit", "--quiet", "-m", "no table any more"]);
+    is_held(&scene, &["main"], "removed");
+    scene.git(&["checkout", "--quiet", "--force", "old"]);
+    is_held(&scene, &["--force", "old:main"], "from elsewhere");
+}
+
+#[test]
+fn a_result_about_the_last_commit_opens_no_push_of_two() {
+    let Some(codex) = codex() else { return };
+    let server = Server::in_background(Scripted::new()).unwrap();
+    let table = TABLE.replace("role: tester", "role: architect").replace("[tester]", "[architect]");
+    let scene = scene(&table).with_codex(&codex, server.url());
+    scene.git(&["commit", "--quiet", "-m", "start"]);
+    scene.git(&["push", "--quiet", "--no-verify", "origin", "main"]);
+    scene.wait();
+    scene.commit("one", "1", "one");
+    scene.wait();
+    scene.commit("two", "2", "two");
+    assert_eq!(scene.wait(), 0, "{}", scene.ok(&["status"]));
+    at_a_terminal(&scene, &["approve"], "y\n");
+    let said = text(&push(&scene, &["main"]).stderr);
+    assert!(said.contains("architect looked at what changed since") && said.contains("--since"), "{said}");
+    scene.ok(&["run", "architect", "--since", "origin/main", "--wait"]);
+    at_a_terminal(&scene, &["approve"], "y\n");
+    let passed = push(&scene, &["main"]);
+    assert!(passed.status.success(), "{}", text(&passed.stderr));
 }
 
 #[test]

@@ -380,6 +380,8 @@ impl Case<'_> {
             ));
         } else if tests.is_empty() {
             reasons.push("the record shows no test command that was executed".to_owned());
+        } else if let Some(test) = tests.iter().find(|test| suites::shows_failure(test)) {
+            reasons.push(format!("`{}` ended with exit code 0 and printed that tests failed", test.line));
         } else if tests.iter().all(|test| suites::shows_no_test(test, &self.context.commands)) {
             reasons.push("the output of the test commands shows no executed test".to_owned());
         }

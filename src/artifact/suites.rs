@@ -269,6 +269,20 @@ pub(super) fn shows_no_test(command: &Executed, allowed: &[String]) -> bool {
     }
 }
 
+/// Whether the output says that a test failed, whatever the exit code says: a build file may be told to go on after
+/// errors. By the closing lines of common runners, which stand for a number of failures above zero.
+pub(super) fn shows_failure(command: &Executed) -> bool {
+    let output = without_colours(&command.output);
+    output.lines().any(|line| {
+        let line = line.trim();
+        let counted = ["failed", "failures", "failure", "failing"].iter().filter_map(|label| before(line, label));
+        counted.chain(after(line, "failures=")).chain(after(line, "# fail ")).any(|count| count > 0)
+            || line.starts_with("test result: FAILED")
+            || line.starts_with("FAILED (")
+            || line.starts_with("--- FAIL: ")
+    })
+}
+
 /// Without the sequences that colour text: a script may be told to print them.
 fn without_colours(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
@@ -403,6 +417,25 @@ mod tests {
         let reads = Role::find("architect").unwrap().contract().commands;
         for command in Role::find("tester").unwrap().contract().commands {
             assert_eq!(tests(&command), !reads.contains(&command), "{command}");
+        }
+    }
+
+    #[test]
+    fn what_an_output_says_of_failures_is_seen_behind_any_exit_code() {
+        for output in [
+            "FAIL: test_b\n1 failed, 3 passed in 0.1s",
+            "test result: FAILED. 1 passed; 1 failed; 0 ignored",
+            "Ran 3 tests\n\nFAILED (failures=1)",
+            "# pass 2\n# fail 1",
+            "  2 passing\n  1 failing",
+            "--- FAIL: TestX (0.00s)",
+        ] {
+            assert!(shows_failure(&Executed::plain("make test", 0, output)), "{output}");
+        }
+        for output in
+            ["test result: ok. 2 passed; 0 failed; 0 ignored", "3 passed in 0.1s", "# fail 0", "ok: one failed before"]
+        {
+            assert!(!shows_failure(&Executed::plain("make test", 0, output)), "{output}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! `explain HOOK|EVENT`: which rows match, and why the others do not.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -15,8 +16,8 @@ use crate::policy::admission::{Admission, admit};
 use crate::role;
 use crate::store::Store as _;
 use crate::text;
-use crate::triggers::load;
 use crate::triggers::matching::{self, Outcome, Paths, RowReport, Verdict};
+use crate::triggers::{Table, load};
 
 /// Show which rows of triggers.yaml match, and why the others do not
 #[derive(Debug, clap::Args)]
@@ -44,7 +45,9 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     });
     let rows = matching::report(&table, &event, &mut paths)?;
     if args.json {
-        ui.json(&json!({ "schema": 1, "event": event, "rows": rows }))?;
+        let held: BTreeMap<_, _> =
+            rows.iter().filter_map(|row| Some((row.name.as_str(), held(&table, row)?))).collect();
+        ui.json(&json!({ "schema": 1, "event": event, "rows": rows, "held": held }))?;
         return Ok(ExitCode::SUCCESS);
     }
     let about = match event.commit() {
@@ -55,9 +58,7 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     ui.line(format!("{BOLD}{}{BOLD:#}{branch} · {about}", event.hook))?;
     for row in &rows {
         self::row(ui, row)?;
-        if let (Some(role), false) = (&row.role, row.outcome == Outcome::NoMatch)
-            && let (Admission::Held { reason }, _) = admit(&table.policy, role, &role::contract(role))
-        {
+        if let Some(reason) = held(&table, row) {
             ui.line(format!("  {YELLOW}held{YELLOW:#} until a person releases it: {reason}"))?;
         }
     }
@@ -67,6 +68,15 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         ))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why the policy would hold what this row starts.
+fn held(table: &Table, row: &RowReport) -> Option<String> {
+    let role = row.role.as_deref().filter(|_| row.outcome != Outcome::NoMatch)?;
+    match admit(&table.policy, role, &role::contract(role)).0 {
+        Admission::Held { reason } => Some(reason),
+        Admission::Admitted => None,
+    }
 }
 
 fn row(ui: &mut Ui, row: &RowReport) -> Result<()> {
@@ -101,7 +111,7 @@ fn row(ui: &mut Ui, row: &RowReport) -> Result<()> {
 fn event(world: &World, args: &Args) -> Result<Event> {
     if let Some(hook) = Hook::parse(&args.what) {
         let commit = world.repository.resolve(&args.commit)?;
-        let manual = observe::manual(&world.repository, &commit, "explain", Timestamp::now())?;
+        let manual = observe::manual(&world.repository, &commit, None, "explain", Timestamp::now())?;
         let name = manual.branch.as_ref().map_or_else(|| "HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
         let refs = vec![RefChange { name, old: None, new: Some(commit) }];
         return Ok(Event { hook, refs, ..manual });

@@ -55,7 +55,7 @@ pub fn main(call: &[OsString]) -> ExitCode {
             }
             return ExitCode::from(Kind::Refused.exit_code());
         }
-        Err(error) if hook == Hook::PrePush && has_gate() => {
+        Err(error) if hook == Hook::PrePush && (error.kind() == Kind::Refused || has_gate()) => {
             writeln!(io::stderr(), "{}", complaint(&error)).ok();
             writeln!(io::stderr(), "git-orchestrator: a gate that cannot be asked is closed").ok();
             return ExitCode::from(Kind::Refused.exit_code());

@@ -22,6 +22,8 @@ pub struct Status {
     /// Why the queue is paused; absent if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
+    /// How many events could not be read and were set aside.
+    pub set_aside: usize,
     /// How many runs stand in each state; states without a run are left out.
     pub counts: BTreeMap<&'static str, u64>,
     /// Runs, newest first.

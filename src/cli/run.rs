@@ -25,6 +25,9 @@ pub struct Args {
     /// The commit
     #[arg(long, default_value = "HEAD", value_name = "REV")]
     commit: String,
+    /// About everything that changed since this commit; by default since the first parent
+    #[arg(long, value_name = "REV")]
+    since: Option<String>,
     /// Wait for it and show how it goes
     #[arg(long)]
     wait: bool,
@@ -40,7 +43,9 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     let bytes = table_bytes(&world.repository)?;
     let vocabulary = vocabulary();
     let table = load::table(&bytes, TABLE, &vocabulary)?;
-    let event = observe::manual(&world.repository, &commit, &RunId::new().to_string(), Timestamp::now())?;
+    let since = args.since.as_deref().map(|since| world.repository.resolve(since)).transpose()?;
+    let request = RunId::new().to_string();
+    let event = observe::manual(&world.repository, &commit, since.as_ref(), &request, Timestamp::now())?;
     let plan = Plan::for_person(&table, event, &args.name, &vocabulary)?;
     let queued = world.ledger.take_in(&plan)?;
     let id = *queued.first().ok_or_else(|| Error::failed("nothing was queued"))?;

@@ -36,6 +36,7 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
             schema: json::SCHEMA,
             worker: json::Worker { running: pid.is_some(), pid: pid.filter(|pid| *pid != 0) },
             paused,
+            set_aside: spool::set_aside_count(&world.layout),
             counts: counts.iter().map(|(state, n)| (state.as_str(), *n)).collect(),
             runs: runs.iter().map(|run| RunView::of(run, home, &world.run_directory(run))).collect(),
             gates: Vec::new(),

@@ -124,6 +124,11 @@ impl Role {
     }
 }
 
+/// Whether what the role finds is about the tree as a whole, whatever change led to it; else it is about that change.
+pub fn judges_tree(name: &str) -> bool {
+    name == "tester"
+}
+
 /// The contract of the role of this name; an unknown one may nothing but read.
 pub fn contract(name: &str) -> RolePolicy {
     let nothing = |_| RolePolicy {

@@ -21,6 +21,9 @@ use crate::ids::Digest;
 use crate::policy::Policy;
 use crate::text;
 
+/// What a table is called, at the top of the worktree.
+pub const FILE_NAME: &str = "triggers.yaml";
+
 /// The largest table, in bytes. A hook reads it at every commit; a table of a hundred rows has 20 KiB.
 pub const MAX_BYTES: u64 = 256 << 10;
 
