@@ -204,7 +204,8 @@ impl Page {
                 };
                 self.line(format!("- **Next:** {next}"));
                 self.heading("What the role said");
-                self.line(format!("It said \"{verdict}\", which does not stand: {}", inline(answer.summary())));
+                let stands = if verdict == "inconclusive" { "" } else { ", which does not stand" };
+                self.line(format!("It said \"{verdict}\"{stands}: {}", inline(answer.summary())));
             }
         }
     }

@@ -59,7 +59,9 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
                 return Ok(ExitCode::from(2));
             }
             // The stream strips the colours where they are not wanted.
-            Err(problems.into_error(Colour::Ansi))
+            Err(Error::usage(format!("{name} is not valid"))
+                .excerpt(problems.render(Colour::Ansi))
+                .hint("`git orchestrator schema triggers` describes the file, key by key"))
         }
     }
 }

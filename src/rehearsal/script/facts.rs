@@ -97,7 +97,8 @@ pub(super) fn find(request: &Request) -> Option<(usize, Facts)> {
     messages.into_iter().find_map(|(at, text)| Some((at, read(&text)?)))
 }
 
-fn pattern(text: &str) -> Regex {
+/// A constant pattern of the script.
+pub(super) fn pattern(text: &str) -> Regex {
     #[expect(clippy::unwrap_used, reason = "the patterns are constants, and the tests use each")]
     Regex::new(text).unwrap()
 }

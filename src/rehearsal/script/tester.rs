@@ -9,7 +9,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use super::architect::{is_document, is_test};
-use super::facts::Facts;
+use super::facts::{Facts, pattern};
 use super::history::{Execution, History, Outcome};
 use super::{MARK, Step, word};
 
@@ -132,11 +132,6 @@ fn answer(facts: &Facts, verdict: &str, why: &str, ran: &[Value], failures: &[Va
 fn first_line(text: &str) -> String {
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason was given");
     crate::text::clipped(line.trim(), 200).into_owned()
-}
-
-fn pattern(text: &str) -> Regex {
-    #[expect(clippy::unwrap_used, reason = "the patterns are constants, and the tests use each")]
-    Regex::new(text).unwrap()
 }
 
 /// How many tests ran, by the summary lines of cargo, pytest and TAP reporters.
