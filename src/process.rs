@@ -237,7 +237,9 @@ struct Process {
 #[cfg(target_os = "linux")]
 fn strays() -> Vec<Process> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
-    let own_session = rustix::process::getsid(None).map_or(0, |pid| pid.as_raw_nonzero().get());
+    // By the same table as the children's. It is 0 where the session was begun outside this process's namespace
+    // (`docker exec`, `unshare --pid`), which `getsid` has no value for.
+    let own_session = own_stat().map_or(0, |stat| stat.session);
     let others: BTreeSet<i32> = leaders().iter().filter_map(|leader| i32::try_from(*leader).ok()).collect();
     let mut children: BTreeMap<i32, Vec<Process>> = BTreeMap::new();
     for process in processes() {
@@ -257,6 +259,11 @@ fn strays() -> Vec<Process> {
         }
     }
     found
+}
+
+#[cfg(target_os = "linux")]
+fn own_stat() -> Option<Process> {
+    parse_stat(rustix::process::getpid().as_raw_nonzero().get(), &std::fs::read_to_string("/proc/self/stat").ok()?)
 }
 
 #[cfg(target_os = "linux")]

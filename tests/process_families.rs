@@ -64,3 +64,23 @@ fn a_family_dies_whole_and_alone() {
     assert_eq!(alive(&two), 0);
     drop((first, second));
 }
+
+/// `docker exec` and `unshare --pid` start processes whose session began outside their namespace: its id reads as 0.
+#[test]
+fn a_session_from_outside_the_namespace_is_no_trouble() {
+    let own = std::env::current_exe().unwrap();
+    let namespace = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let possible = duct::cmd("unshare", namespace.iter().chain(&["true"])).stderr_null().unchecked().run();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: `unshare --user --pid` is not possible here (util-linux, user namespaces)");
+        return;
+    }
+    let again = [own.to_str().unwrap(), "--exact", "a_family_dies_whole_and_alone"];
+    let output = duct::cmd("unshare", namespace.iter().chain(&again))
+        .stderr_to_stdout()
+        .stdout_capture()
+        .unchecked()
+        .run()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
