@@ -20,7 +20,7 @@ status=0
 if [ -f "$before" ] && [ -x "$before" ]; then
     [ -n "$program" ] || exec "$before" "$@"
     case $name in
-    pre-push | post-rewrite)
+    pre-push | post-rewrite | post-receive)
         # Both hooks read what git says: it is kept in a file that has no name any more when they run.
         input=$(mktemp "${TMPDIR:-/tmp}/git-orchestrator.XXXXXX" 2>/dev/null) ||
             input=$(mktemp "${0%/*}/.git-orchestrator.XXXXXX") || {
@@ -42,14 +42,19 @@ if [ -f "$before" ] && [ -x "$before" ]; then
         ;;
     esac
     # What it refuses does not happen.
-    [ "$name" != pre-push ] || [ "$status" = 0 ] || exit "$status"
+    case $name in pre-push | pre-merge-commit) [ "$status" = 0 ] || exit "$status" ;; esac
 fi
 
 [ -n "$program" ] || exit "$status"
 # No descriptor of the caller may stay open in what is started: a pipe held open keeps `git push` waiting.
-if [ "$status" = 0 ] && [ "$name" != pre-push ]; then
-    exec "$program" hook "$name" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
-fi
+case $name in
+# What these end with, git takes for an answer, or gives to its caller: a program that crashes must not decide it.
+pre-push | pre-merge-commit | post-checkout) ;;
+*)
+    [ "$status" != 0 ] ||
+        exec "$program" hook "$name" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+    ;;
+esac
 "$program" hook "$name" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
 own=$?
 [ "$name" = pre-push ] || exit "$status"

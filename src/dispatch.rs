@@ -14,7 +14,7 @@ use crate::event::Hook;
 use crate::files;
 use crate::gate;
 use crate::git::Repository;
-use crate::observe;
+use crate::observe::{self, PARTS_MAX, Parts, Report};
 use crate::policy::admission::Admission;
 use crate::process;
 use crate::role;
@@ -76,30 +76,44 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
         return Ok(Outcome::Nothing);
     }
     // Before the table is read: a step of a rebase is no event, and there may be a hundred of them.
-    let Some(event) = observe::observe(hook, arguments, stdin, &repository, Timestamp::now())? else {
+    let report = observe::observe(hook, arguments, stdin, &repository, Timestamp::now())?;
+    if matches!(report, Report::Nothing) {
         return Ok(Outcome::Nothing);
-    };
+    }
     let vocabulary = vocabulary();
     let table = bytes.map(|bytes| load::table(&bytes, TABLE, &vocabulary)).transpose()?;
-    let refusal = gate::ask(table.as_ref(), &event, &repository, &layout, &vocabulary)?;
-    let Some(table) = table else { return Ok(refusal.map_or(Outcome::Nothing, Outcome::Refused)) };
-    let change = event.change.clone();
-    let mut paths = Paths::new(|| match &change {
-        Some(change) => repository.changed_paths(change),
-        None => Ok(Vec::new()),
-    });
-    let plan = Plan::of(&table, event, &vocabulary, &mut paths)?;
-    let said = match plan {
-        Some(plan) => {
-            // Also after `git clean -fdx`, which takes the directory away: the shim that called us is still there.
-            layout.create()?;
-            spool::write(&layout, &plan)?;
-            // From here on nothing is lost: if the worker cannot be started, the next hook or command does it.
-            lock::ensure_running(&layout, own_program)?;
-            Some(line(&plan))
+    let refusal = match &report {
+        Report::Push(push) if hook == Hook::PrePush => {
+            gate::ask(table.as_ref(), push, &repository, &layout, &vocabulary)?
         }
-        None => None,
+        Report::Push(_) | Report::Event(_) | Report::Nothing => None,
     };
+    let Some(table) = table else { return Ok(refusal.map_or(Outcome::Nothing, Outcome::Refused)) };
+    let parts = match report {
+        Report::Event(event) => Parts { events: vec![*event], left_out: 0 },
+        // A search of the history for each ref: not where nobody listens.
+        Report::Push(push) if table.starts_on(hook) => push.events(&repository)?,
+        Report::Push(_) | Report::Nothing => Parts::default(),
+    };
+    let mut plans = Vec::new();
+    for event in parts.events {
+        let change = event.change.clone();
+        let mut paths = Paths::new(|| match &change {
+            Some(change) => repository.changed_paths(change),
+            None => Ok(Vec::new()),
+        });
+        plans.extend(Plan::of(&table, event, &vocabulary, &mut paths)?);
+    }
+    if !plans.is_empty() {
+        // Also after `git clean -fdx`, which takes the directory away: the shim that called us is still there.
+        layout.create()?;
+        for plan in &plans {
+            spool::write(&layout, plan)?;
+        }
+        // From here on nothing is lost: if the worker cannot be started, the next hook or command does it.
+        lock::ensure_running(&layout, own_program)?;
+    }
+    let said = line(&plans, parts.left_out);
     Ok(match (refusal, said) {
         (Some(lines), _) => Outcome::Refused(lines),
         (None, Some(line)) => Outcome::Said(line),
@@ -107,8 +121,23 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
     })
 }
 
-/// The one line a hook says: what was queued, for which commit, and what to type.
-fn line(plan: &Plan) -> String {
+/// The one line a hook says: what was queued, for which commits, and what to type. `None` where there is nothing to say.
+fn line(plans: &[Plan], left_out: usize) -> Option<String> {
+    /// As many commits of one push as stand in a line.
+    const NAMED: usize = 3;
+    let mut said: Vec<String> = plans.iter().take(NAMED).map(planned).collect();
+    let more = plans.len().saturating_sub(NAMED);
+    if more > 0 {
+        said.push(format!("and for {more} more"));
+    }
+    if left_out > 0 {
+        said.push(format!("{left_out} refs left out, a push is looked at up to {PARTS_MAX}"));
+    }
+    (!said.is_empty()).then(|| format!("git-orchestrator: {} · git orchestrator status", said.join("; ")))
+}
+
+/// What was queued for one event.
+fn planned(plan: &Plan) -> String {
     let commit = plan.event.commit().map_or("", |commit| commit.short());
     let names = |held: bool| {
         let rows = plan.rows.iter().filter(|row| row.starts == Starts::Now && is_held(row) == held);
@@ -122,7 +151,7 @@ fn line(plan: &Plan) -> String {
     if !held.is_empty() {
         said.push(format!("{held} held for {commit}"));
     }
-    format!("git-orchestrator: {} · git orchestrator status", said.join("; "))
+    said.join("; ")
 }
 
 fn is_held(row: &PlannedRow) -> bool {

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::error::{Error, Result};
-use crate::event::{Event, Hook, RefChange};
+use crate::event::{Event, RefChange};
 use crate::git::Repository;
 use crate::ids::Oid;
-use crate::observe;
+use crate::observe::Push;
 use crate::role;
 use crate::run::State;
 use crate::store::layout::Layout;
@@ -30,19 +30,16 @@ const OBJECTIONS_MAX: usize = 6;
 /// a gate is not taken away by editing a file or by standing on another branch, but by a push that passes it.
 pub fn ask(
     table: Option<&Table>,
-    event: &Event,
+    push: &Push,
     repository: &Repository,
     layout: &Layout,
     vocabulary: &Vocabulary<'_>,
 ) -> Result<Option<Vec<String>>> {
-    if event.hook != Hook::PrePush {
-        return Ok(None);
-    }
     let mut tables = Tables { repository, vocabulary, read: BTreeMap::new() };
     let head = repository.head()?.commit;
     let mut told = Vec::new();
     let mut ledger = None;
-    for reference in &event.refs {
+    for reference in push.refs() {
         let committed = [head.as_ref(), reference.old.as_ref()];
         let mut candidates: Vec<Rc<Table>> = Vec::new();
         for commit in committed.into_iter().flatten().filter(|commit| repository.has_commit(commit)) {
@@ -53,7 +50,7 @@ pub fn ask(
         if with_gates.is_empty() {
             continue;
         }
-        let part = observe::part_of_push(event, reference, repository)?;
+        let part = push.part(reference, repository)?;
         let mut paths = Paths::new(|| match &part.change {
             Some(change) => repository.changed_paths(change),
             None => Ok(Vec::new()),

@@ -377,6 +377,34 @@ fn a_program_that_is_gone_or_broken_never_stops_git() {
 }
 
 #[test]
+fn no_crash_of_ours_stops_a_merge_or_fails_a_checkout_and_a_refusal_of_theirs_stops_the_merge() {
+    let (f, top) = chained();
+    f.commit("a", "1");
+    f.git(["switch", "--quiet", "-c", "topic"]);
+    f.commit("b", "1");
+    f.git(["switch", "--quiet", "main"]);
+    f.commit("c", "1");
+    let merge = || try_git(&f.work, ["merge", "--quiet", "--no-edit", "topic"]).status.success();
+    let switch = || try_git(&f.work, ["switch", "--quiet", "--detach", "topic"]).status.success();
+    let back = || git_with(&f.work, ("GIT_ORCHESTRATOR_SKIP", "1"), &["switch", "--quiet", "main"]);
+    for body in ["#!/bin/sh\nexit 3\n", "#!/bin/sh\nkill -9 $$\n", "\u{7f}ELF nothing"] {
+        write_program(&top.join("program"), body);
+        assert!(merge(), "{body:?}");
+        assert!(switch(), "{body:?}");
+        back();
+        f.git(["reset", "--quiet", "--hard", "HEAD~1"]);
+    }
+    // What was there is heard as it was: its refusal stops the merge, and its exit code is that of the checkout.
+    recorder(&top, "program");
+    write(&top.join("chained-code"), "7");
+    assert!(!merge());
+    assert_eq!(said(&top, "calls").lines().filter(|line| line.contains("pre-merge-commit")).count(), 0);
+    f.git(["merge", "--abort"]);
+    assert!(!switch());
+    assert_eq!(f.git(["rev-parse", "HEAD"]), f.git(["rev-parse", "topic"]));
+}
+
+#[test]
 fn any_path_will_do() {
     for (directory, name) in
         [("with space", "it's a program"), ("quo'te \"$(touch PWNED)`", "new\nline"), ("ünï", "-x")]

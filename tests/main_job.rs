@@ -178,6 +178,43 @@ fn git_returns_through_a_pipe_while_the_worker_still_works() {
 }
 
 #[test]
+fn a_push_returns_while_the_worker_of_the_other_side_works() {
+    let Some(codex) = codex() else { return };
+    let server = Server::in_background(Sequence::new([Reply::Silence])).unwrap();
+    let scene = Scene::new().with_codex(&codex, server.url());
+    let other = scene.path("other.git");
+    scene.git_in(&scene.path(""), &["init", "--quiet", "--bare", "other.git"]);
+    // In a bare repository the table lies in the git directory.
+    let table = TESTER_ON_COMMIT.replace("[post-commit, post-merge, post-rewrite, post-applypatch]", "post-receive");
+    scene.write("../other.git/triggers.yaml", &table);
+    let there = |arguments: &[&str]| {
+        let output = scene.command(PROGRAM).current_dir(&other).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    there(&["install"]);
+    let status = || serde_json::from_str::<Value>(&there(&["status", "--json"])).unwrap();
+    let (commit, _) = scene.commit("a", "1", "one");
+
+    // Comes to an end only when nobody holds a pipe open any more.
+    let mut push = scene.command("git");
+    let output = push.args(["push", "../other.git", "main"]).stdin(Stdio::piped()).output().unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(&format!("remote: git-orchestrator: tester queued for {}", &commit[..7])), "{said}");
+    let run = wait_for("the model to be asked", || {
+        let run = status()["runs"][0].clone();
+        (run["state"] == "running" && !server.requests().is_empty()).then_some(run)
+    });
+    assert_eq!((&run["commit"], &run["branch"]), (&Value::from(commit), &Value::from("main")));
+    assert_eq!(status()["worker"]["running"], true);
+
+    there(&["cancel", run["id"].as_str().unwrap()]);
+    wait_for("every process to end", || scene.processes().is_empty().then_some(()));
+    assert_eq!(status()["runs"][0]["state"], "cancelled");
+}
+
+#[test]
 fn a_worker_that_is_killed_takes_codex_along_and_the_next_command_goes_on() {
     let Some(codex) = codex() else { return };
     let silent = Server::in_background(Sequence::new([Reply::Silence])).unwrap();

@@ -112,7 +112,11 @@ fn event(world: &World, args: &Args) -> Result<Event> {
     if let Some(hook) = Hook::parse(&args.what) {
         let commit = world.repository.resolve(&args.commit)?;
         let manual = observe::manual(&world.repository, &commit, None, "explain", Timestamp::now())?;
-        let name = manual.branch.as_ref().map_or_else(|| "HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
+        let name = match (hook, &manual.branch) {
+            (Hook::PreMergeCommit, _) => "MERGE_HEAD".to_owned(),
+            (Hook::PostCheckout, _) | (_, None) => "HEAD".to_owned(),
+            (_, Some(branch)) => format!("refs/heads/{branch}"),
+        };
         let refs = vec![RefChange { name, old: None, new: Some(commit) }];
         return Ok(Event { hook, refs, ..manual });
     }

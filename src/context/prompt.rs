@@ -159,6 +159,12 @@ fn event_lines(event: &Event, inputs: &Inputs<'_>) -> String {
             format!("`{}` replaced {} commits", text::one_line(command), rewritten.len())
         }
         Detail::Patch => "a patch was applied".to_owned(),
+        Detail::Checkout => "another commit was checked out".to_owned(),
+        Detail::Merging { into, names } => {
+            let names: Vec<String> = names.iter().map(|name| format!("`{}`", text::one_line(name))).collect();
+            format!("{} is about to be merged into {}", names.join(", "), into.short())
+        }
+        Detail::Receive => "a push arrived".to_owned(),
         Detail::Push { remote, .. } => format!("a push to `{}` is about to happen", text::one_line(remote)),
         Detail::Manual { .. } => "a person asked for this run".to_owned(),
     };

@@ -26,16 +26,30 @@ pub enum Hook {
     PostRewrite,
     /// `git am` (or `rebase --apply`) applied a patch.
     PostApplypatch,
+    /// Another commit was checked out (also by clone, `worktree add` and submodule update).
+    PostCheckout,
+    /// A merge without conflicts is about to be committed.
+    PreMergeCommit,
     /// A push is about to happen.
     PrePush,
+    /// A push arrived here, in the repository of the other side.
+    PostReceive,
     /// No hook: a person typed `git orchestrator run`.
     Manual,
 }
 
 impl Hook {
     /// The hooks that `install` sets up, in the order they are listed.
-    pub const INSTALLED: [Self; 5] =
-        [Self::PostCommit, Self::PostMerge, Self::PostRewrite, Self::PostApplypatch, Self::PrePush];
+    pub const INSTALLED: [Self; 8] = [
+        Self::PostCommit,
+        Self::PostMerge,
+        Self::PostRewrite,
+        Self::PostApplypatch,
+        Self::PostCheckout,
+        Self::PreMergeCommit,
+        Self::PrePush,
+        Self::PostReceive,
+    ];
 
     /// Git's name for it; `manual` for a person's request.
     pub fn as_str(self) -> &'static str {
@@ -44,7 +58,10 @@ impl Hook {
             Self::PostMerge => "post-merge",
             Self::PostRewrite => "post-rewrite",
             Self::PostApplypatch => "post-applypatch",
+            Self::PostCheckout => "post-checkout",
+            Self::PreMergeCommit => "pre-merge-commit",
             Self::PrePush => "pre-push",
+            Self::PostReceive => "post-receive",
             Self::Manual => "manual",
         }
     }
@@ -110,13 +127,24 @@ pub enum Detail {
     },
     /// post-applypatch.
     Patch,
-    /// pre-push.
+    /// post-checkout; `HEAD` is what moved.
+    Checkout,
+    /// pre-merge-commit: what is merged is no part of the branch yet, and the merge has no commit yet.
+    Merging {
+        /// Where HEAD is: the first parent of the merge that is being made.
+        into: Oid,
+        /// What the person called the commits that are merged, in the order of the event's refs. Untrusted.
+        names: Vec<String>,
+    },
+    /// pre-push: the part of it that one ref is.
     Push {
         /// The remote's name, or its URL where none was configured.
         remote: String,
         /// The URL, without credentials.
         url: String,
     },
+    /// post-receive: the part of it that one ref is.
+    Receive,
     /// A person's request, with a number that makes it one of its kind.
     Manual {
         /// Tells two requests for the same commit apart.
@@ -151,7 +179,7 @@ pub struct Event {
     pub hook: Hook,
     /// What that hook said.
     pub detail: Detail,
-    /// The refs that moved.
+    /// The refs that moved. Of a push: the one that this event is about, and tags pushed along that name the same commit.
     pub refs: Vec<RefChange>,
     /// The branch checked out in the worktree (or pushed), without `refs/heads/`; `None` on a detached HEAD.
     pub branch: Option<String>,

@@ -21,6 +21,7 @@ use git2::{ErrorCode, RepositoryOpenFlags};
 
 use crate::error::{Context as _, Error, Result};
 use crate::event::Actor;
+use crate::files;
 use crate::ids::Oid;
 use crate::text;
 
@@ -113,8 +114,9 @@ impl Repository {
         let home = home_of(&inner)?;
         let worktree = match (&surroundings.worktree, &surroundings.git_directory) {
             (Some(worktree), _) => Some(start.join(worktree)),
-            // Git's own rule: whoever names the git directory and no worktree stands at the top of it.
-            (None, Some(_)) if !inner.is_bare() && !has_worktree_setting(&inner) => Some(start),
+            // Git's own rule: whoever names the git directory and no worktree stands at the top of it. But who stands in
+            // the git directory itself is told so about a push that arrives (`GIT_DIR=.`), and the worktree is elsewhere.
+            (None, Some(path)) if path != "." && !inner.is_bare() && !has_worktree_setting(&inner) => Some(start),
             (None, _) => inner.workdir().map(Path::to_path_buf),
         };
         let worktree = worktree.map(|path| path.canonicalize().unwrap_or(path)).map(|path| plain(&path));
@@ -281,17 +283,35 @@ impl Repository {
         references.flatten().take(BRANCHES_MAX).filter_map(commit).collect()
     }
 
+    /// The branches, without `refs/heads/`, and where they stand; at most [`BRANCHES_MAX`].
+    pub fn branches(&self) -> Vec<(String, Oid)> {
+        let Ok(references) = self.inner.references_glob("refs/heads/*") else { return Vec::new() };
+        let branch = |reference: git2::Reference<'_>| {
+            let name = text::bytes_line(reference.name_bytes().strip_prefix(b"refs/heads/")?);
+            Some((name, from_git(reference.target()?).ok()?))
+        };
+        references.flatten().take(BRANCHES_MAX).filter_map(branch).collect()
+    }
+
     /// The branches that stand at this commit, without `refs/heads/`; looks at [`BRANCHES_MAX`].
     pub fn branches_at(&self, commit: &Oid) -> Vec<String> {
-        let (Ok(commit), Ok(references)) = (to_git(commit), self.inner.references_glob("refs/heads/*")) else {
-            return Vec::new();
-        };
-        references
-            .flatten()
-            .take(BRANCHES_MAX)
-            .filter(|reference| reference.target() == Some(commit))
-            .filter_map(|reference| Some(text::bytes_line(reference.name_bytes().strip_prefix(b"refs/heads/")?)))
-            .collect()
+        self.branches().into_iter().filter(|(_, tip)| tip == commit).map(|(name, _)| name).collect()
+    }
+
+    /// What the reflog says moved HEAD last, such as `checkout: moving from main to topic`. `None` where there is no
+    /// reflog in a file.
+    pub fn last_move_of_head(&self) -> Option<String> {
+        use std::io::{Read as _, Seek as _, SeekFrom};
+        // An entry is as long as a branch's name or a subject line; the file grows for ever.
+        const TAIL_BYTES: u64 = 4096;
+        let mut file = files::open(&self.git_directory.join("logs/HEAD")).ok()??;
+        let end = file.seek(SeekFrom::End(0)).ok()?;
+        file.seek(SeekFrom::Start(end.saturating_sub(TAIL_BYTES))).ok()?;
+        let mut tail = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut tail).ok()?;
+        let entry = tail.trim_ascii_end().rsplit(|byte| *byte == b'\n').next()?;
+        let at = entry.iter().position(|byte| *byte == b'\t')?;
+        Some(text::bytes_line(entry.get(at + 1..)?))
     }
 
     /// The commit in a pseudo-ref of this worktree, such as `ORIG_HEAD`.

@@ -115,8 +115,13 @@ impl Store for Ledger {
         if new == 1 {
             let once = match event.hook {
                 Hook::Manual => Once::Always,
-                Hook::PrePush => Once::UnlessFailed,
-                Hook::PostCommit | Hook::PostMerge | Hook::PostRewrite | Hook::PostApplypatch => Once::PerCommit,
+                Hook::PrePush | Hook::PostReceive => Once::UnlessFailed,
+                Hook::PostCommit
+                | Hook::PostMerge
+                | Hook::PostRewrite
+                | Hook::PostApplypatch
+                | Hook::PostCheckout
+                | Hook::PreMergeCommit => Once::PerCommit,
             };
             let followers: Vec<_> = plan.rows.iter().filter(|row| row.starts != Starts::Now).cloned().collect();
             for row in plan.rows.iter().filter(|row| row.starts == Starts::Now) {

@@ -31,6 +31,14 @@ pub struct Table {
     pub digest: Digest,
 }
 
+impl Table {
+    /// Whether any row starts a role on this hook, conditions aside.
+    pub fn starts_on(&self, hook: Hook) -> bool {
+        let starts = |row: &Trigger| matches!(row.action, RowAction::Role(_)) && row.on.contains(&Source::Hook(hook));
+        self.triggers.iter().any(starts)
+    }
+}
+
 /// One row.
 #[derive(Clone, Debug)]
 pub struct Trigger {

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../repo/mod.rs"]
 mod repo;
 
 use std::ffi::OsString;
@@ -17,21 +18,22 @@ use orchestrator::clock::Timestamp;
 use orchestrator::event::{Detail, Event, Hook};
 use orchestrator::git::Repository;
 use orchestrator::ids::Oid;
-use orchestrator::observe;
+use orchestrator::observe::{self, Parts, Report};
 
 use crate::repo::{Fixture, git, try_git, write, write_program};
 
 /// Where `as_a_hook` writes, which hook it is, and the file with its arguments.
-const REPORTS: &str = "GIT_ORCHESTRATOR_TEST_REPORTS";
-const NAME: &str = "GIT_ORCHESTRATOR_TEST_HOOK";
-const ARGUMENTS: &str = "GIT_ORCHESTRATOR_TEST_ARGUMENTS";
+pub(crate) const REPORTS: &str = "GIT_ORCHESTRATOR_TEST_REPORTS";
+pub(crate) const NAME: &str = "GIT_ORCHESTRATOR_TEST_HOOK";
+pub(crate) const ARGUMENTS: &str = "GIT_ORCHESTRATOR_TEST_ARGUMENTS";
 
 /// One call of a hook.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
-struct Report {
+pub(crate) struct Observation {
     hook: String,
-    event: Option<Event>,
-    error: Option<String>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) left_out: usize,
+    pub(crate) error: Option<String>,
 }
 
 #[test]
@@ -44,22 +46,42 @@ fn as_a_hook() {
     arguments.pop();
     let mut input = Vec::new();
     std::io::stdin().read_to_end(&mut input).unwrap();
-    let observed = |millis: u64| -> orchestrator::error::Result<Option<Event>> {
+    let observed = |millis: u64| -> orchestrator::error::Result<Parts> {
         let repository = Repository::discover(&std::env::current_dir().unwrap(), true)?;
         let hook = Hook::parse(&name).unwrap();
-        observe::observe(hook, &arguments, &mut input.as_slice(), &repository, Timestamp::from_millis(millis))
+        let at = Timestamp::from_millis(millis);
+        match observe::observe(hook, &arguments, &mut input.as_slice(), &repository, at)? {
+            Report::Nothing => Ok(Parts::default()),
+            Report::Event(event) => Ok(Parts { events: vec![*event], left_out: 0 }),
+            Report::Push(push) => push.events(&repository),
+        }
     };
     let (first, second) = (observed(1), observed(2));
-    if let (Ok(Some(first)), Ok(Some(second))) = (&first, &second) {
-        assert_eq!(first.key, second.key, "a repeated observation is the same event");
+    if let (Ok(first), Ok(second)) = (&first, &second) {
+        let keys = |parts: &Parts| parts.events.iter().map(|event| event.key.clone()).collect::<Vec<_>>();
+        assert_eq!(keys(first), keys(second), "a repeated observation is the same event");
     }
-    let (event, error) = match first {
-        Ok(event) => (event, None),
-        Err(error) => (None, Some(error.chain())),
+    let (parts, error) = match first {
+        Ok(parts) => (parts, None),
+        Err(error) => (Parts::default(), Some(error.chain())),
     };
     let number = fs::read_dir(&reports).unwrap().count();
-    let report = serde_json::to_vec(&Report { hook: name, event, error }).unwrap();
+    let report =
+        serde_json::to_vec(&Observation { hook: name, events: parts.events, left_out: parts.left_out, error }).unwrap();
     write(&reports.join(format!("{number:04}")), report);
+}
+
+/// A hook that has `as_a_hook` write its report into `reports`. Says nothing while `GIVEN` is set.
+pub(crate) fn recorder(scratch: &Path, reports: &Path) -> String {
+    format!(
+        "#!/bin/sh\n[ -z \"$GIVEN\" ] || exit 0\narguments=$(mktemp '{0}/arguments.XXXXXX')\n\
+         for a; do printf '%s\\0' \"$a\"; done >\"$arguments\"\nname=${{0##*/}}\n\
+         {REPORTS}='{1}' {NAME}=${{name%.before-orchestrator}} {ARGUMENTS}=$arguments \
+         exec '{2}' --exact as_a_hook --nocapture --quiet >'{0}/log' 2>&1\n",
+        scratch.display(),
+        reports.display(),
+        std::env::current_exe().unwrap().display(),
+    )
 }
 
 /// A repository with hooks, and a bare one beside it to push to.
@@ -83,26 +105,19 @@ impl Observed {
     }
 
     fn install(&self, hooks: &Path) {
-        let script = format!(
-            "#!/bin/sh\narguments=$(mktemp '{0}/arguments.XXXXXX')\n\
-             for a; do printf '%s\\0' \"$a\"; done >\"$arguments\"\n\
-             {REPORTS}='{1}' {NAME}=${{0##*/}} {ARGUMENTS}=$arguments \
-             exec '{2}' --exact as_a_hook --nocapture --quiet >'{0}/log' 2>&1\n",
-            self.fixture.directory.path().display(),
-            self.reports.display(),
-            std::env::current_exe().unwrap().display(),
-        );
-        for hook in Hook::INSTALLED {
+        let script = recorder(self.fixture.directory.path(), &self.reports);
+        // Checkouts, which these tests do on the way, stand in the table.
+        for hook in Hook::INSTALLED.into_iter().filter(|hook| *hook != Hook::PostCheckout) {
             write_program(&hooks.join(hook.as_str()), &script);
         }
     }
 
     /// What the hooks reported since the last call.
-    fn reports(&self) -> Vec<Report> {
+    fn reports(&self) -> Vec<Observation> {
         let mut files: Vec<PathBuf> = fs::read_dir(&self.reports).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
         let read = |file: PathBuf| {
-            let report: Report = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            let report: Observation = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
             fs::remove_file(file).unwrap();
             assert_eq!(report.error, None, "{}", report.hook);
             report
@@ -112,7 +127,7 @@ impl Observed {
 
     /// The events among them.
     fn events(&self) -> Vec<Event> {
-        self.reports().into_iter().filter_map(|report| report.event).collect()
+        self.reports().into_iter().flat_map(|report| report.events).collect()
     }
 
     /// The only event.
@@ -218,37 +233,6 @@ fn merges_are_reported_from_where_head_was() {
     assert_eq!(event.branch.as_deref(), Some("squashed"));
 }
 
-#[test]
-fn a_commit_that_concludes_a_merge_is_a_commit() {
-    let o = Observed::new();
-    o.fixture.commit("a", "base");
-    o.git(["switch", "--quiet", "-c", "topic"]);
-    o.fixture.commit("a", "theirs");
-    o.git(["switch", "--quiet", "main"]);
-    let ours = o.fixture.commit("a", "ours");
-    o.events();
-    assert!(!try_git(&o.fixture.work, ["merge", "--quiet", "topic"]).status.success());
-    assert!(o.reports().is_empty());
-    let merged = o.fixture.commit("a", "both");
-    let event = o.event();
-    assert_eq!((event.hook, ends(&event)), (Hook::PostCommit, (ours.as_str(), merged.as_str())));
-}
-
-#[test]
-fn picks_and_reverts_are_commits() {
-    let o = Observed::new();
-    let base = o.commit("a");
-    o.git(["switch", "--quiet", "-c", "topic"]);
-    o.commit("b");
-    o.git(["switch", "--quiet", "main"]);
-    o.events();
-    o.git(["cherry-pick", "topic"]);
-    let picked = o.rev("HEAD");
-    assert_eq!(ends(&o.event()), (base.as_str(), picked.as_str()));
-    o.git(["revert", "--no-edit", "HEAD"]);
-    assert_eq!(ends(&o.event()), (picked.as_str(), o.rev("HEAD").as_str()));
-}
-
 /// main: a - m; topic: a - 1 - 2 - 3, checked out.
 fn forked() -> (Observed, String) {
     let o = Observed::new();
@@ -272,7 +256,7 @@ fn a_rebase_is_one_event() {
         o.git(["rebase", "--quiet", backend, "main"]);
         let reports = o.reports();
         assert!(reports.len() >= 4, "{backend}: {reports:?}");
-        let events: Vec<Event> = reports.into_iter().filter_map(|report| report.event).collect();
+        let events: Vec<Event> = reports.into_iter().flat_map(|report| report.events).collect();
         assert_eq!(events.len(), 1, "{backend}");
         let event = &events[0];
         let new = o.rev("topic");
@@ -344,7 +328,7 @@ fn a_series_of_patches_is_one_event() {
     am(3);
     let reports = o.reports();
     assert_eq!(reports.len(), 3);
-    let events: Vec<Event> = reports.into_iter().filter_map(|report| report.event).collect();
+    let events: Vec<Event> = reports.into_iter().flat_map(|report| report.events).collect();
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].hook, ends(&events[0])), (Hook::PostApplypatch, (onto.as_str(), o.rev("HEAD").as_str())));
     o.git(["reset", "--quiet", "--hard", &onto]);
@@ -375,7 +359,7 @@ fn pushes_are_reported_against_what_the_remote_has() {
     // Nothing to push.
     o.git(["push", "--quiet", "origin", "main"]);
     let reports = o.reports();
-    assert_eq!((reports.len(), reports[0].event.is_none()), (1, true));
+    assert_eq!((reports.len(), reports[0].events.is_empty()), (1, true));
 
     // A new branch, with a side branch that the remote has too.
     o.git(["switch", "--quiet", "-c", "topic"]);
@@ -411,20 +395,20 @@ fn pushes_are_reported_against_what_the_remote_has() {
     assert_eq!(ends(&event), (five.as_str(), six.as_str()));
 
     o.git(["push", "--quiet", "origin", "--delete", "topic"]);
-    let event = o.event();
-    assert_eq!(only_ref(&event), ("refs/heads/topic", six.as_str(), "-"));
-    assert_eq!((event.change, event.branch), (None, None));
+    assert!(o.events().is_empty());
 
     // Several at once: a deletion, a tag and a branch.
     o.git(["push", "--quiet", "origin", "main:old"]);
     o.git(["tag", "-a", "v1", "-m", "one", &two]);
     o.events();
     o.git(["push", "--quiet", "origin", ":old", "v1", "topic:new"]);
-    let event = o.event();
-    let names: Vec<&str> = event.refs.iter().map(|moved| moved.name.as_str()).collect();
-    assert_eq!(names.len(), 3);
-    assert!(["refs/heads/old", "refs/tags/v1", "refs/heads/new"].iter().all(|name| names.contains(name)));
-    assert_eq!((ends(&event), event.branch.as_deref()), ((two.as_str(), six.as_str()), Some("new")));
+    let events = o.events();
+    let seen: Vec<_> = events.iter().map(|event| (only_ref(event).0, ends(event), event.branch.as_deref())).collect();
+    let expected = [
+        ("refs/heads/new", (two.as_str(), six.as_str()), Some("new")),
+        ("refs/tags/v1", (two.as_str(), two.as_str()), None),
+    ];
+    assert_eq!(seen, expected);
 
     // A tag alone: the commit it names. To a URL, of which nothing is known.
     o.git(["tag", "-a", "v2", "-m", "two", &two]);
@@ -511,8 +495,13 @@ fn a_hook_called_by_hand_says_what_is_wrong() {
     assert!(call(Hook::PostMerge, &["2"], b"").is_err());
     assert!(call(Hook::PrePush, &["origin"], b"").is_err());
     assert!(call(Hook::PrePush, &["origin", "url"], b"a b c\n").is_err());
-    assert!(call(Hook::PrePush, &["origin", "url"], b"").unwrap().is_none());
+    assert!(matches!(call(Hook::PrePush, &["origin", "url"], b""), Ok(Report::Nothing)));
     assert!(call(Hook::PostRewrite, &["amend"], b"x y\n").is_err());
+    assert!(call(Hook::PostCheckout, &["a", "b"], b"").is_err());
+    assert!(call(Hook::PostCheckout, &["a", "b", "1"], b"").is_err());
+    assert!(call(Hook::PostReceive, &["x"], b"").is_err());
+    assert!(call(Hook::PostReceive, &[], b"a b c\n").is_err());
+    assert!(matches!(call(Hook::PreMergeCommit, &[], b""), Ok(Report::Nothing)), "no merge is under way");
     assert!(call(Hook::Manual, &[], b"").is_err());
     let mut endless = std::io::repeat(b'a');
     let arguments = [OsString::from("amend")];
@@ -520,5 +509,5 @@ fn a_hook_called_by_hand_says_what_is_wrong() {
     assert!(error.unwrap_err().to_string().contains("16.0 MiB"));
     // A branch without a commit.
     f.git(["switch", "--quiet", "--orphan", "fresh"]);
-    assert!(call(Hook::PostCommit, &[], b"").unwrap().is_none());
+    assert!(matches!(call(Hook::PostCommit, &[], b""), Ok(Report::Nothing)));
 }

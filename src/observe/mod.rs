@@ -5,17 +5,24 @@
 //! one; what a later hook reports as a whole (a rebase, a series of patches) gives no event before. Whether an event
 //! starts anything is decided elsewhere.
 
+mod lines;
+mod push;
+
+use std::env;
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::clock::Timestamp;
 use crate::error::{Context as _, Error, Result};
-use crate::event::{Actor, Change, Detail, Event, Hook, RefChange, Rewritten, SCHEMA};
+use crate::event::{Actor, Change, Detail, Event, Hook, RefChange, SCHEMA};
 use crate::files;
 use crate::git::{Head, Repository};
 use crate::ids::Oid;
 use crate::text;
+
+use self::lines::{lines, parse_oid, parse_pushed, parse_received, parse_rewritten, without_credentials};
+pub use self::push::{PARTS_MAX, Parts, Push};
 
 /// How much a hook reads from its standard input: 200,000 rewritten commits, or 80,000 pushed refs.
 pub const INPUT_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -23,25 +30,42 @@ pub const INPUT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How large a file of a rebase's or a patch series' state may be.
 const STATE_FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// The event that `hook` reports, called in `repository` with these arguments and this input. `None` where there is
-/// nothing to report: an empty push, a step of something that is reported as a whole when it ends.
+/// How many commits of one merge are looked at: git itself gives up at 25 (`MAX_MERGE_STRATEGY` of an octopus).
+const MERGED_MAX: usize = 25;
+
+/// What a call of a hook says.
+#[derive(Debug)]
+pub enum Report {
+    /// Nothing: an empty push, a step of something that is reported as a whole when it ends.
+    Nothing,
+    /// One thing.
+    Event(Box<Event>),
+    /// A push: as many events as refs that bring something. They are made when somebody asks for them.
+    Push(Push),
+}
+
+/// What `hook` reports, called in `repository` with these arguments and this input.
 pub fn observe(
     hook: Hook,
     arguments: &[OsString],
     stdin: &mut dyn Read,
     repository: &Repository,
     at: Timestamp,
-) -> Result<Option<Event>> {
+) -> Result<Report> {
     check_count(hook, arguments)?;
     let observer = Observer { repository, hook, at };
-    match hook {
+    let event = match hook {
         Hook::PostCommit => observer.commit(),
         Hook::PostMerge => observer.merge(arguments),
         Hook::PostRewrite => observer.rewrite(arguments, &read(stdin)?),
         Hook::PostApplypatch => observer.patch(),
-        Hook::PrePush => observer.push(arguments, &read(stdin)?),
+        Hook::PostCheckout => observer.checkout(arguments),
+        Hook::PreMergeCommit => observer.merging(),
+        Hook::PrePush => return observer.push(arguments, &read(stdin)?),
+        Hook::PostReceive => return observer.receive(&read(stdin)?),
         Hook::Manual => Err(Error::usage("`manual` is no hook of git")),
-    }
+    };
+    Ok(event?.map_or(Report::Nothing, |event| Report::Event(Box::new(event))))
 }
 
 /// The event of a person's request for this commit: for what changed since `since`, or since its first parent.
@@ -64,25 +88,16 @@ pub fn manual(
     Observer { repository, hook: Hook::Manual, at }.event(detail, Vec::new(), branch, Some(change))
 }
 
-/// The part of a push that concerns one of its refs: what a gate before that ref is asked about.
-pub fn part_of_push(event: &Event, reference: &RefChange, repository: &Repository) -> Result<Event> {
-    let observer = Observer { repository, hook: event.hook, at: event.at };
-    let Detail::Push { remote, .. } = &event.detail else {
-        return Err(Error::failed(format!("{} reports no push", event.hook)));
-    };
-    let head = reference.new.as_ref().and_then(|new| repository.commit_of(new));
-    let change = head.map(|head| Change { base: observer.pushed_base(reference.old.as_ref(), &head, remote), head });
-    let branch = reference.name.strip_prefix("refs/heads/").map(str::to_owned);
-    observer.event(event.detail.clone(), vec![reference.clone()], branch, change)
-}
-
 /// How many arguments git gives its hooks (githooks(5)). More are accepted only where git says that there may be more.
 fn check_count(hook: Hook, arguments: &[OsString]) -> Result<()> {
     let right = match hook {
-        Hook::PostCommit | Hook::PostApplypatch | Hook::Manual => arguments.is_empty(),
+        Hook::PostCommit | Hook::PostApplypatch | Hook::PreMergeCommit | Hook::PostReceive | Hook::Manual => {
+            arguments.is_empty()
+        }
         Hook::PostMerge => arguments.len() == 1,
         Hook::PostRewrite => !arguments.is_empty(),
         Hook::PrePush => arguments.len() == 2,
+        Hook::PostCheckout => arguments.len() == 3,
     };
     if right {
         return Ok(());
@@ -170,13 +185,23 @@ impl Observer<'_> {
             return self.moved(Detail::Rewrite { command, rewritten }, &head, Some(last.old), base, commit);
         }
         head.branch = head.branch.or_else(|| self.rebased_branch(&last.old));
-        // The first commit that was made anew, unless a later step dropped it again.
-        let mut base = self.repository.first_parent(&first.new)?;
-        if base.as_ref().is_some_and(|base| self.repository.is_ancestor(base, &commit) == Some(false)) {
-            base = self.repository.first_parent(&commit)?;
+        // What the rebase began with: the list ends with it, unless steps were put into another order.
+        let tip = self.state_oid(["rebase-merge/orig-head", "rebase-apply/orig-head"]).unwrap_or(last.old);
+        // The list has commits that were split under one of their parts, and those that were skipped under the commit
+        // before them. What was made anew is what neither the old tip has nor the commit that all was put onto.
+        let onto = self.state_oid(["rebase-merge/onto", "rebase-apply/onto"]);
+        let mut base = onto.and_then(|onto| self.repository.common_ancestor(&commit, &[onto, tip.clone()]));
+        if base.as_ref() == Some(&commit) {
+            return self.reset(Detail::Rewrite { command, rewritten }, &head, tip, commit).map(Some);
         }
-        // The old tip: what the rebase began with.
-        self.moved(Detail::Rewrite { command, rewritten }, &head, Some(last.old), base, commit)
+        if base.is_none() {
+            // One backend writes down only when it stops what all was put onto: then its list is plain.
+            base = self.repository.first_parent(&first.new)?;
+            if base.as_ref().is_some_and(|base| self.repository.is_ancestor(base, &commit) == Some(false)) {
+                base = self.repository.first_parent(&commit)?;
+            }
+        }
+        self.moved(Detail::Rewrite { command, rewritten }, &head, Some(tip), base, commit)
     }
 
     fn patch(&self) -> Result<Option<Event>> {
@@ -201,36 +226,96 @@ impl Observer<'_> {
         self.moved(Detail::Patch, &head, base.clone(), base, commit)
     }
 
-    fn push(&self, arguments: &[OsString], input: &[u8]) -> Result<Option<Event>> {
-        let argument =
-            |number: usize| text::bytes_line(arguments.get(number).map(|name| name.as_bytes()).unwrap_or_default());
-        let remote = argument(0);
-        let refs = lines(input).map(|(number, line)| parse_pushed(number, line)).collect::<Result<Vec<_>>>()?;
-        if refs.is_empty() {
+    fn checkout(&self, arguments: &[OsString]) -> Result<Option<Event>> {
+        let argument = |number: usize| arguments.get(number).map(|value| value.as_bytes()).unwrap_or_default();
+        match argument(2) {
+            b"1" => {}
+            // Files were taken out of a commit or the index, and HEAD is where it was.
+            b"0" => return Ok(None),
+            flag => {
+                let flag = text::bytes_line(flag);
+                return Err(Error::usage(format!("post-checkout is called with 0 or 1, not with `{flag}`")));
+            }
+        }
+        let (old, new) = (parse_oid(argument(0))?, parse_oid(argument(1))?);
+        let head = self.repository.head()?;
+        if self.is_stepping(&head, old.as_ref()) {
             return Ok(None);
         }
-        let pushed = |prefix: &str| {
-            refs.iter()
-                .filter(|moved| moved.name.starts_with(prefix))
-                .find_map(|moved| Some((moved, self.repository.commit_of(moved.new.as_ref()?)?)))
-        };
-        // A branch says more than a tag that is pushed along with it.
-        let chosen = pushed("refs/heads/").or_else(|| pushed(""));
-        let branch = chosen.as_ref().and_then(|(moved, _)| moved.name.strip_prefix("refs/heads/")).map(str::to_owned);
-        let change =
-            chosen.map(|(moved, head)| Change { base: self.pushed_base(moved.old.as_ref(), &head, &remote), head });
-        let detail = Detail::Push { remote: without_credentials(&remote), url: without_credentials(&argument(1)) };
-        self.event(detail, refs, branch, change).map(Some)
+        // Where HEAD stays (a new branch, the same one again) or has no commit yet, nothing changed.
+        let change = new.clone().filter(|new| old.as_ref() != Some(new));
+        let change = change.map(|head| Change { base: old.clone(), head });
+        let refs = vec![RefChange { name: "HEAD".to_owned(), old, new }];
+        self.event(Detail::Checkout, refs, head.branch, change).map(Some)
     }
 
-    /// What the other side has of the history of `head`.
-    fn pushed_base(&self, old: Option<&Oid>, head: &Oid, remote: &str) -> Option<Oid> {
-        if let Some(old) = old.and_then(|old| self.repository.commit_of(old)) {
-            return Some(self.repository.common_ancestor(head, std::slice::from_ref(&old)).unwrap_or(old));
+    /// A merge that git is about to commit. Of the state that a merge leaves only the environment is there by now:
+    /// `GITHEAD_<id>` for each commit that was named, with what it was called.
+    fn merging(&self) -> Result<Option<Event>> {
+        let head = self.repository.head()?;
+        // Into a branch without a commit git merges by setting it.
+        let Some(into) = head.commit else { return Ok(None) };
+        let mut merged = self.named_for_merge();
+        let all: Vec<Oid> = merged.iter().map(|(id, _)| id.clone()).chain([into.clone()]).collect();
+        // Git leaves out what is part of HEAD or of another one already.
+        merged.retain(|(id, _)| {
+            let others: Vec<Oid> = all.iter().filter(|other| *other != id).cloned().collect();
+            self.repository.common_ancestor(id, &others).as_ref() != Some(id)
+        });
+        let Some((first, _)) = merged.first().cloned() else { return Ok(None) };
+        let change = Change { base: self.repository.common_ancestor(&first, std::slice::from_ref(&into)), head: first };
+        let (ids, names): (Vec<Oid>, Vec<String>) = merged.into_iter().unzip();
+        let heads = ids.into_iter().map(|id| RefChange { name: "MERGE_HEAD".to_owned(), old: None, new: Some(id) });
+        self.event(Detail::Merging { into, names }, heads.collect(), head.branch, Some(change)).map(Some)
+    }
+
+    /// The commits that git was told to merge and what they were called, in that order.
+    fn named_for_merge(&self) -> Vec<(Oid, String)> {
+        let named = env::vars_os().filter_map(|(variable, name)| {
+            let id = variable.as_bytes().strip_prefix(b"GITHEAD_")?;
+            let id = parse_oid(id).ok()??;
+            // A merge in another repository may have started this one.
+            self.repository.has_commit(&id).then_some((id, name))
+        });
+        let mut named: Vec<(Oid, OsString)> = named.take(MERGED_MAX).collect();
+        // The environment has no order; what was typed has one, and so has what `git pull` fetched.
+        let typed = env::var_os("GIT_REFLOG_ACTION").unwrap_or_default();
+        let typed: Vec<&[u8]> = typed.as_bytes().split(|byte| *byte == b' ').collect();
+        let fetched = self.state_file("FETCH_HEAD").unwrap_or_default();
+        let fetched: Vec<&[u8]> = fetched.split(|byte| *byte == b'\n').collect();
+        named.sort_by_cached_key(|(id, name)| {
+            let typed = typed.iter().position(|word| *word == name.as_bytes()).unwrap_or(usize::MAX);
+            let fetched = fetched.iter().position(|line| line.starts_with(id.as_str().as_bytes()));
+            (typed, fetched.unwrap_or(usize::MAX), id.clone())
+        });
+        named.into_iter().map(|(id, name)| (id, text::bytes_line(name.as_bytes()))).collect()
+    }
+
+    fn push(&self, arguments: &[OsString], input: &[u8]) -> Result<Report> {
+        let argument =
+            |number: usize| text::bytes_line(arguments.get(number).map(|name| name.as_bytes()).unwrap_or_default());
+        let refs = lines(input).map(|(number, line)| parse_pushed(number, line)).collect::<Result<Vec<_>>>()?;
+        let remote = argument(0);
+        let detail = Detail::Push { remote: without_credentials(&remote), url: without_credentials(&argument(1)) };
+        Ok(self.pushed(detail, Some(remote), refs))
+    }
+
+    fn receive(&self, input: &[u8]) -> Result<Report> {
+        let refs = lines(input).map(|(number, line)| parse_received(number, line)).collect::<Result<Vec<_>>>()?;
+        Ok(self.pushed(Detail::Receive, None, refs))
+    }
+
+    fn pushed(&self, detail: Detail, remote: Option<String>, refs: Vec<RefChange>) -> Report {
+        if refs.is_empty() {
+            return Report::Nothing;
         }
-        // The branch is new there, or stands at a commit that was never fetched.
-        let known = self.repository.tracking_branches(remote);
-        if known.is_empty() { None } else { self.repository.common_ancestor(head, &known) }
+        Report::Push(Push::new(self.hook, self.at, detail, remote, refs))
+    }
+
+    /// The branch is at another commit, and nothing was made for it.
+    fn reset(&self, detail: Detail, head: &Head, before: Oid, commit: Oid) -> Result<Event> {
+        let refs = vec![RefChange { name: moved_name(head), old: Some(before), new: Some(commit) }];
+        self.event(detail, refs, head.branch.clone(), None)
     }
 
     /// HEAD, or the branch it is on, moved from `before` to `commit`.
@@ -242,8 +327,7 @@ impl Observer<'_> {
         base: Option<Oid>,
         commit: Oid,
     ) -> Result<Option<Event>> {
-        let name = head.branch.as_ref().map_or_else(|| "HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
-        let refs = vec![RefChange { name, old: before, new: Some(commit.clone()) }];
+        let refs = vec![RefChange { name: moved_name(head), old: before, new: Some(commit.clone()) }];
         self.event(detail, refs, head.branch.clone(), Some(Change { base, head: commit })).map(Some)
     }
 
@@ -284,6 +368,23 @@ impl Observer<'_> {
         directory.join("rebase-merge").is_dir() || directory.join("rebase-apply/rebasing").exists()
     }
 
+    /// Whether git goes to a commit on its own account: as a step of a rebase, of a series of patches or of a bisection.
+    fn is_stepping(&self, head: &Head, old: Option<&Oid>) -> bool {
+        let directory = self.repository.git_directory();
+        if ["rebase-merge", "rebase-apply", "BISECT_LOG"].into_iter().any(|name| directory.join(name).exists()) {
+            return true;
+        }
+        if head.branch.is_some() {
+            return false;
+        }
+        // One backend of rebase goes to where it begins before it leaves a trace, but for what it calls the step, and
+        // for where it was.
+        match self.repository.last_move_of_head() {
+            Some(what) => what.contains("(start): checkout "),
+            None => old.is_some() && self.repository.pseudo_ref("ORIG_HEAD").as_ref() == old,
+        }
+    }
+
     /// The branch that is being rebased: one backend puts HEAD back on it only after the hook, and writes its name down
     /// only when it stops on the way. Then it is the branch that still stands at the old tip, if it is the only one.
     fn rebased_branch(&self, old: &Oid) -> Option<String> {
@@ -297,6 +398,12 @@ impl Observer<'_> {
         branch.filter(|_| branches.is_empty())
     }
 
+    /// The id in the first of these files that is there.
+    fn state_oid<const N: usize>(&self, names: [&str; N]) -> Option<Oid> {
+        let file = names.into_iter().find_map(|name| self.state_file(name))?;
+        std::str::from_utf8(&file).ok()?.trim().parse().ok()
+    }
+
     fn state_number(&self, name: &str) -> Option<u64> {
         std::str::from_utf8(&self.state_file(name)?).ok()?.trim().parse().ok()
     }
@@ -307,97 +414,7 @@ impl Observer<'_> {
     }
 }
 
-/// The lines of a hook's input with their numbers, from 1.
-fn lines(input: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let lines = input.split(|byte| *byte == b'\n');
-    lines.enumerate().filter(|(_, line)| !line.is_empty()).map(|(index, line)| (index + 1, line))
-}
-
-fn parse_oid(field: &[u8]) -> Result<Option<Oid>> {
-    Oid::parse(&String::from_utf8_lossy(field))
-}
-
-/// `old SP new [SP extra]`.
-fn parse_rewritten(number: usize, line: &[u8]) -> Result<Rewritten> {
-    let wrong = || Error::failed(format!("line {number} of git's list of rewritten commits reads `{}`", clipped(line)));
-    let mut fields = line.split(|byte| *byte == b' ');
-    let mut next = || fields.next().ok_or_else(wrong).and_then(parse_oid)?.ok_or_else(wrong);
-    Ok(Rewritten { old: next()?, new: next()? })
-}
-
-/// `local-ref SP local-id SP remote-ref SP remote-id`. The first may hold spaces: it is what was typed, such as
-/// `HEAD^{/fix it}`.
-fn parse_pushed(number: usize, line: &[u8]) -> Result<RefChange> {
-    let wrong = || Error::failed(format!("line {number} of git's list of pushed refs reads `{}`", clipped(line)));
-    let mut fields = line.rsplitn(4, |byte| *byte == b' ');
-    let mut next = || fields.next().ok_or_else(wrong);
-    let (old, name, new, _typed) = (next()?, next()?, next()?, next()?);
-    if name.is_empty() {
-        return Err(wrong());
-    }
-    Ok(RefChange { name: text::bytes_line(name), old: parse_oid(old)?, new: parse_oid(new)? })
-}
-
-fn clipped(line: &[u8]) -> String {
-    text::clipped(&text::bytes_line(line), 200).into_owned()
-}
-
-/// A URL without what it takes to log in: no password anywhere, no user either but for SSH, where it is the same for
-/// everybody, and no query.
-fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let path = path.split(['?', '#']).next().unwrap_or_default();
-    let Some((user, host)) = authority.rsplit_once('@') else { return format!("{scheme}://{authority}{path}") };
-    let user = user.split(':').next().unwrap_or_default();
-    if scheme.ends_with("ssh") && !user.is_empty() {
-        return format!("{scheme}://{user}@{host}{path}");
-    }
-    format!("{scheme}://{host}{path}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_lose_what_it_takes_to_log_in() {
-        for (url, clean) in [
-            ("https://ada:secret@example.org/a.git", "https://example.org/a.git"),
-            ("https://token@example.org/a.git?private_token=x", "https://example.org/a.git"),
-            ("https://a@b:secret@example.org", "https://example.org"),
-            ("ssh://git:pw@example.org:22/a@b.git", "ssh://git@example.org:22/a@b.git"),
-            ("helper::https://u:p@h/x", "helper::https://h/x"),
-            ("git@example.org:a.git", "git@example.org:a.git"),
-            ("../b.git", "../b.git"),
-            ("origin", "origin"),
-        ] {
-            assert_eq!(without_credentials(url), clean);
-        }
-    }
-
-    #[test]
-    fn input_of_git_parses_and_other_input_is_refused() {
-        let (one, two, zero) = ("1".repeat(40), "2".repeat(40), "0".repeat(40));
-        let pushed = parse_pushed(1, format!("HEAD^{{/a b}} {one} refs/heads/x {zero}").as_bytes()).unwrap();
-        assert_eq!((pushed.name.as_str(), pushed.old), ("refs/heads/x", None));
-        let deleted = parse_pushed(1, format!("(delete) {zero} refs/heads/x {one}").as_bytes()).unwrap();
-        assert!(deleted.new.is_none() && deleted.old.is_some());
-        assert!(parse_rewritten(1, format!("{one} {two}").as_bytes()).is_ok());
-        assert!(parse_rewritten(1, format!("{one} {two} extra words").as_bytes()).is_ok());
-        for bad in ["", "x", &one, &format!("{one} {zero}"), &format!("{one}  {two}")] {
-            assert!(parse_rewritten(1, bad.as_bytes()).is_err(), "{bad}");
-            assert!(parse_pushed(1, bad.as_bytes()).is_err(), "{bad}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_input_makes_the_parsers_panic(line: Vec<u8>, url: String) {
-            parse_rewritten(1, &line).ok();
-            parse_pushed(1, &line).ok();
-            without_credentials(&url);
-        }
-    }
+/// What HEAD's moving moves.
+fn moved_name(head: &Head) -> String {
+    head.branch.as_ref().map_or_else(|| "HEAD".to_owned(), |branch| format!("refs/heads/{branch}"))
 }
