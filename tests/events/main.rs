@@ -5,8 +5,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod checkouts;
+mod commits;
+mod merges;
+mod paths;
+mod pushes;
+mod rebases;
 #[path = "../repo/mod.rs"]
 mod repo;
+mod surroundings;
+mod table;
 
 use std::ffi::OsString;
 use std::fs;
