@@ -151,6 +151,10 @@ impl Observer<'_> {
                 return Err(Error::usage(format!("post-merge is called with 0 or 1, not with `{flag}`")));
             }
         };
+        // With another strategy a rebase has `git merge` make its merges.
+        if self.is_rebasing() {
+            return Ok(None);
+        }
         let detail = Detail::Merge { squash };
         let head = self.repository.head()?;
         if squash {
@@ -252,6 +256,9 @@ impl Observer<'_> {
     /// A merge that git is about to commit. Of the state that a merge leaves only the environment is there by now:
     /// `GITHEAD_<id>` for each commit that was named, with what it was called.
     fn merging(&self) -> Result<Option<Event>> {
+        if self.is_rebasing() {
+            return Ok(None);
+        }
         let head = self.repository.head()?;
         // Into a branch without a commit git merges by setting it.
         let Some(into) = head.commit else { return Ok(None) };

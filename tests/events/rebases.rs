@@ -141,6 +141,12 @@ pub(crate) const ROWS: &[Row] = &[
         &["post-rewrite main..topic topic refs/heads/topic(topic@{1}..topic)"],
     ),
     row(
+        "rebase --rebase-merges with a strategy",
+        "git switch -q topic; git merge -q --no-edit side",
+        "git rebase -q --rebase-merges -s resolve main >/dev/null 2>&1",
+        &["post-rewrite main..topic topic refs/heads/topic(topic@{1}..topic)"],
+    ),
+    row(
         "a rebase with changes put aside",
         "git switch -q topic; echo 2 >t1",
         "git rebase -q --autostash main 2>/dev/null",

@@ -1,6 +1,7 @@
 //! Names that do not exist, exist twice or lead in a circle, and rows that make no sense.
 
 use insta::assert_snapshot;
+use orchestrator::event::Hook;
 
 use crate::{refused_row, refused_tail};
 
@@ -154,6 +155,14 @@ fn rows_in_a_circle() {
       |
     help: start one of them by a hook instead, such as `on: post-commit`
     "###);
+}
+
+#[test]
+fn a_gate_stands_before_a_push_only() {
+    for hook in Hook::INSTALLED.into_iter().filter(|hook| *hook != Hook::PrePush) {
+        let said = refused_row(&format!("  - name: main\n    on: {hook}\n    gate: review\n    requires: [tester]\n"));
+        assert!(said.contains("a gate listens to `pre-push` only"), "{hook}: {said}");
+    }
 }
 
 #[test]
