@@ -98,9 +98,9 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
     let mut plans = Vec::new();
     for event in parts.events {
         let change = event.change.clone();
-        let mut paths = Paths::new(|| match &change {
-            Some(change) => repository.changed_paths(change),
-            None => Ok(Vec::new()),
+        let mut paths = Paths::walked(|visitor| match &change {
+            Some(change) => repository.visit_changed_paths(change, visitor),
+            None => Ok(()),
         });
         plans.extend(Plan::of(&table, event, &vocabulary, &mut paths)?);
     }

@@ -51,9 +51,9 @@ pub fn ask(
             continue;
         }
         let part = push.part(reference, repository)?;
-        let mut paths = Paths::new(|| match &part.change {
-            Some(change) => repository.changed_paths(change),
-            None => Ok(Vec::new()),
+        let mut paths = Paths::walked(|visitor| match &part.change {
+            Some(change) => repository.visit_changed_paths(change, visitor),
+            None => Ok(()),
         });
         let mut gates = Vec::new();
         for table in with_gates {

@@ -39,9 +39,9 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     let bytes = table_bytes(&world.repository)?;
     let table = load::table(&bytes, TABLE, &vocabulary())?;
     let change = event.change.clone();
-    let mut paths = Paths::new(|| match &change {
-        Some(change) => world.repository.changed_paths(change),
-        None => Ok(Vec::new()),
+    let mut paths = Paths::walked(|visitor| match &change {
+        Some(change) => world.repository.visit_changed_paths(change, visitor),
+        None => Ok(()),
     });
     let rows = matching::report(&table, &event, &mut paths)?;
     if args.json {

@@ -4,6 +4,8 @@
 //! computed from the object database at any time, such as the list of changed paths, is not stored: an event names
 //! the two ends of the change. This module does no I/O; the `observe` module builds events from what the git module reports.
 
+pub mod visit;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};

@@ -11,6 +11,7 @@ use super::Repository;
 use super::tree::{self, Difference, Side};
 use crate::error::{Context as _, Error, Result};
 use crate::event::Change;
+use crate::event::visit::{Collected, Visitor};
 use crate::text;
 
 /// Renamed files are looked for only while (files added) x (files deleted) is at most this. Above it, they are listed
@@ -82,11 +83,18 @@ pub struct FileDiff {
 }
 
 impl Repository {
-    /// The paths that differ, both names of a renamed file included, sorted. Walks the two trees and skips equal
-    /// subtrees: this is what a hook can afford.
+    /// The paths that differ, both names of a renamed file included, sorted.
     pub fn changed_paths(&self, change: &Change) -> Result<Vec<Vec<u8>>> {
+        let mut all = Collected::default();
+        self.visit_changed_paths(change, &mut all)?;
+        Ok(all.sorted())
+    }
+
+    /// Tells the paths that differ, both names of a renamed file included, as far as the visitor wants them, directory
+    /// by directory. Walks the two trees and skips equal subtrees: this is what a hook can afford.
+    pub fn visit_changed_paths(&self, change: &Change, visitor: &mut dyn Visitor) -> Result<()> {
         let (old, new) = self.trees(change)?;
-        tree::changed_paths(&self.inner, old, Some(new)).map_err(|error| cannot_list(change, error))
+        tree::visit_changed_paths(&self.inner, old, Some(new), visitor).map_err(|error| cannot_list(change, error))
     }
 
     /// The changed files with their patches, sorted by path; a file whose blobs together exceed `max_file_bytes` comes

@@ -4,9 +4,12 @@
 //! lets a hook afford it in a large repository. Trees are hostile data: they may be nested without end, name a subtree
 //! a million times, or be unsorted. The first two meet a limit, the third makes more paths reported, never fewer.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::ops::ControlFlow;
 
 use crate::error::{Context as _, Error, Result};
+use crate::event::visit::Visitor;
 use crate::text;
 
 /// The most paths that one change may touch.
@@ -124,40 +127,64 @@ pub(super) fn differences(
     new: Option<git2::Oid>,
 ) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
-    walk(repository, old, new, |path, old, new| found.push(Difference { path, old, new }))?;
+    walk(
+        repository,
+        old,
+        new,
+        |_| true,
+        |path, old, new| {
+            found.push(Difference { path: path.to_vec(), old, new });
+            ControlFlow::Continue(())
+        },
+    )?;
     found.sort_by(|one, two| one.path.cmp(&two.path));
     found.dedup_by(|one, two| one.path == two.path);
     Ok(found)
 }
 
-/// The paths of [`differences`] alone, in a fraction of the memory.
-pub(super) fn changed_paths(
+/// Tells the paths of [`differences`], as far as the visitor wants them. In a tree that is not sorted, one may come
+/// twice.
+pub(super) fn visit_changed_paths(
     repository: &git2::Repository,
     old: Option<git2::Oid>,
     new: Option<git2::Oid>,
-) -> Result<Vec<Vec<u8>>> {
-    let mut found = Vec::new();
-    walk(repository, old, new, |path, _, _| found.push(path))?;
-    found.sort();
-    found.dedup();
-    Ok(found)
+    visitor: &mut dyn Visitor,
+) -> Result<()> {
+    // Both closures need it, never at once.
+    let visitor = RefCell::new(visitor);
+    walk(
+        repository,
+        old,
+        new,
+        |directory| visitor.borrow_mut().wants(directory),
+        |path, _, _| visitor.borrow_mut().visit(path),
+    )
 }
 
-/// Visits each path at which the trees differ: directory by directory, so that little is left to sort. In a tree that
-/// is not sorted, a path may come twice.
+/// A pair of differing subtrees that is still to be compared.
+struct Open {
+    /// The path in front of its names: empty, or with a slash at its end.
+    prefix: Vec<u8>,
+    depth: usize,
+    old: Option<git2::Oid>,
+    new: Option<git2::Oid>,
+}
+
+/// Visits each path at which the trees differ, depth first, the paths directly in a directory before those below it.
+/// A directory below the top is asked for before it is read. In a tree that is not sorted, a path may come twice.
 fn walk(
     repository: &git2::Repository,
     old: Option<git2::Oid>,
     new: Option<git2::Oid>,
-    mut visit: impl FnMut(Vec<u8>, Option<Side>, Option<Side>),
+    mut wants: impl FnMut(&[u8]) -> bool,
+    mut visit: impl FnMut(&[u8], Option<Side>, Option<Side>) -> ControlFlow<()>,
 ) -> Result<()> {
     let database = repository.odb().context(|| "cannot open the object database")?;
     let (mut count, mut bytes) = (0, 0);
-    // Pairs of differing subtrees that are still to be compared, with the path in front of their names.
-    let mut open = vec![(Vec::new(), 0, old, new)];
+    let mut open = vec![Open { prefix: Vec::new(), depth: 0, old, new }];
     let mut below = Vec::new();
-    while let Some((prefix, depth, old, new)) = open.pop() {
-        if old == new {
+    while let Some(Open { prefix, depth, old, new }) = open.pop() {
+        if old == new || (!prefix.is_empty() && !wants(&prefix)) {
             continue;
         }
         if depth > DEPTH_MAX {
@@ -166,6 +193,9 @@ fn walk(
         let (old, new) = (read(&database, old)?, read(&database, new)?);
         let mut old = Entries::of(old.as_ref().map_or(&[], |tree| tree.data()))?;
         let mut new = Entries::of(new.as_ref().map_or(&[], |tree| tree.data()))?;
+        let in_front = prefix.len();
+        // One buffer for the names of all files of a directory.
+        let mut path = prefix;
         loop {
             let order = match (&old.next, &new.next) {
                 (None, None) => break,
@@ -181,20 +211,24 @@ fn walk(
             {
                 continue;
             }
-            let mut path = Vec::with_capacity(prefix.len() + entry.name.len() + usize::from(entry.is_tree()));
-            path.extend_from_slice(&prefix);
+            path.truncate(in_front);
             path.extend_from_slice(entry.name);
             bytes += path.len();
             if bytes > PATH_BYTES_MAX || count >= PATHS_MAX || open.len() + below.len() >= PATHS_MAX {
                 return Err(Error::failed(format!("the change touches more than {PATHS_MAX} paths")));
             }
             if entry.is_tree() {
-                path.push(b'/');
-                below.push((path, depth + 1, one.map(|entry| entry.id), two.map(|entry| entry.id)));
+                let mut prefix = Vec::with_capacity(path.len() + 1);
+                prefix.extend_from_slice(&path);
+                prefix.push(b'/');
+                let (old, new) = (one.map(|entry| entry.id), two.map(|entry| entry.id));
+                below.push(Open { prefix, depth: depth + 1, old, new });
             } else {
                 let side = |entry: Entry<'_>| Side { mode: entry.mode, id: entry.id };
                 count += 1;
-                visit(path, one.map(side), two.map(side));
+                if visit(&path, one.map(side), two.map(side)).is_break() {
+                    return Ok(());
+                }
             }
         }
         open.extend(below.drain(..).rev());

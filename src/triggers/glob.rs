@@ -35,50 +35,169 @@ pub(super) enum Subject {
 
 /// A compiled list. The last pattern that matches decides; a list that only takes out means everything but that.
 pub(super) struct Patterns {
+    /// The patterns that a comparison of bytes decides: the commonest ones, and to compile them costs most of all.
+    simple: Vec<Rule<Simple>>,
+    /// The others.
     set: GlobSet,
-    /// For each glob of the set: whether it takes in.
-    takes_in: Vec<bool>,
+    /// One for each glob of the set.
+    rules: Vec<Rule<()>>,
     /// Whether what no pattern matches is in.
     otherwise: bool,
+}
+
+/// What one pattern of a list says.
+struct Rule<T> {
+    /// Where it stands in the list.
+    position: usize,
+    takes_in: bool,
+    what: T,
+}
+
+/// A pattern that says what it means without an expression.
+enum Simple {
+    /// `**`
+    Everything,
+    /// `docs/**`: what begins with `docs/`.
+    Beginning(Vec<u8>),
+    /// `docs`: itself, and what lies below it.
+    Itself(Vec<u8>),
+    /// `**/*.md`: what ends in `.md`, which holds no slash.
+    Ending(Vec<u8>),
+}
+
+impl Simple {
+    fn of(body: &str, subject: Subject) -> Option<Self> {
+        if subject != Subject::Path {
+            return None;
+        }
+        if body == "**" {
+            return Some(Self::Everything);
+        }
+        if let Some(ending) = body.strip_prefix("**/*") {
+            let is_plain = !ending.is_empty() && !ending.contains(SPECIAL) && !ending.contains(['/', ',', '}']);
+            return is_plain.then(|| Self::Ending(ending.as_bytes().to_vec()));
+        }
+        if let Some(directory) = body.strip_suffix("/**").or_else(|| body.strip_suffix('/')) {
+            let is_plain = !directory.is_empty() && !directory.contains(SPECIAL) && !directory.contains([',', '}']);
+            return is_plain.then(|| Self::Beginning(format!("{directory}/").into_bytes()));
+        }
+        (!body.contains(SPECIAL) && !body.contains([',', '}'])).then(|| Self::Itself(body.as_bytes().to_vec()))
+    }
+
+    fn matches(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Beginning(beginning) => path.starts_with(beginning),
+            Self::Itself(name) => path.strip_prefix(name.as_slice()).is_some_and(|rest| matches!(rest, [] | [b'/', ..])),
+            Self::Ending(ending) => path.ends_with(ending),
+        }
+    }
 }
 
 impl Patterns {
     /// Compiles a list.
     pub(super) fn compile(patterns: &[String], subject: Subject) -> Result<Self> {
         let mut set = GlobSetBuilder::new();
-        let mut takes_in = Vec::with_capacity(patterns.len());
-        for pattern in patterns {
-            let (positive, body) = signed(pattern);
+        let (mut simple, mut rules) = (Vec::new(), Vec::new());
+        for (position, pattern) in patterns.iter().enumerate() {
+            let (takes_in, body) = signed(pattern);
+            if let Some(what) = Simple::of(body, subject) {
+                simple.push(Rule { position, takes_in, what });
+                continue;
+            }
             for glob in globs(body, subject) {
-                let glob = glob.map_err(|error| unusable(pattern, &error))?;
-                set.add(glob);
-                takes_in.push(positive);
+                set.add(glob.map_err(|error| unusable(pattern, &error))?);
+                rules.push(Rule { position, takes_in, what: () });
             }
         }
-        let set = set.build().map_err(|error| {
-            Error::failed("cannot compile the patterns").because(error).hint("use fewer or simpler patterns")
-        })?;
-        Ok(Self { set, otherwise: patterns.iter().all(|pattern| pattern.starts_with('!')), takes_in })
+        let set = if rules.is_empty() {
+            GlobSet::empty()
+        } else {
+            set.build().map_err(|error| {
+                Error::failed("cannot compile the patterns").because(error).hint("use fewer or simpler patterns")
+            })?
+        };
+        Ok(Self { simple, set, rules, otherwise: patterns.iter().all(|pattern| pattern.starts_with('!')) })
     }
 
     /// Whether the list takes this in.
     pub(super) fn take_in(&self, subject: &[u8]) -> bool {
-        let mut hits = Vec::new();
-        self.set.matches_candidate_into(&Candidate::from_bytes(subject), &mut hits);
-        hits.iter().max().and_then(|last| self.takes_in.get(*last).copied()).unwrap_or(self.otherwise)
+        let by_bytes = self.simple.iter().rfind(|rule| rule.what.matches(subject));
+        let by_bytes = by_bytes.map(|rule| (rule.position, rule.takes_in));
+        let mut last = by_bytes;
+        // Only a later pattern can say otherwise.
+        if self.rules.last().map(|rule| rule.position) > by_bytes.map(|(position, _)| position) {
+            let mut hits = Vec::new();
+            self.set.matches_candidate_into(&Candidate::from_bytes(subject), &mut hits);
+            let by_glob = hits.iter().max().and_then(|last| self.rules.get(*last));
+            last = last.max(by_glob.map(|rule| (rule.position, rule.takes_in)));
+        }
+        last.map_or(self.otherwise, |(_, takes_in)| takes_in)
     }
 }
 
-/// Whether a list may take one of these in, as far as the characters tell that its patterns begin with. Compiling a list
-/// takes some 20 µs and more, and most rows of a table look at a directory that the commit at hand does not touch.
-pub(super) fn may_take_in(patterns: &[String], subjects: &[Vec<u8>]) -> bool {
-    let mut beginnings = patterns.iter().map(|pattern| signed(pattern)).filter(|(positive, _)| *positive).peekable();
+/// What a list takes in of everything that may lie below a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Below {
+    /// Nothing, whatever it is called.
+    Nothing,
+    /// Everything, whatever it is called.
+    Everything,
+    /// That depends on the path.
+    Some,
+}
+
+impl Below {
+    /// What these patterns for paths say of `directory`, which is empty or ends in `/`: the last pattern that matches
+    /// everything there decides, unless a later one may match something.
+    pub(super) fn of(patterns: &[String], directory: &[u8]) -> Self {
+        let mut may_take_out = false;
+        for pattern in patterns.iter().rev() {
+            let (positive, body) = signed(pattern);
+            match (reach(body, directory), positive) {
+                (Self::Nothing, _) => {}
+                (Self::Some, true) => return Self::Some,
+                (Self::Some, false) => may_take_out = true,
+                (Self::Everything, true) if may_take_out => return Self::Some,
+                (Self::Everything, true) => return Self::Everything,
+                (Self::Everything, false) => return Self::Nothing,
+            }
+        }
+        match patterns.iter().all(|pattern| pattern.starts_with('!')) {
+            true if may_take_out => Self::Some,
+            true => Self::Everything,
+            false => Self::Nothing,
+        }
+    }
+}
+
+/// What a pattern matches of everything that may lie below `directory`.
+fn reach(body: &str, directory: &[u8]) -> Below {
+    let all_below = match body.strip_suffix("**") {
+        Some("") => return Below::Everything,
+        Some(above) => above.strip_suffix('/'),
+        None => Some(body.strip_suffix('/').unwrap_or(body)),
+    };
+    if let Some(above) = all_below.filter(|above| !above.is_empty() && !above.contains(SPECIAL))
+        && directory.strip_prefix(above.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
+    {
+        return Below::Everything;
+    }
+    let literal = beginning(body);
+    if literal.starts_with(directory) || directory.starts_with(literal) { Below::Some } else { Below::Nothing }
+}
+
+/// The characters that everything a pattern matches begins with.
+fn beginning(body: &str) -> &[u8] {
+    body.split(SPECIAL).next().unwrap_or_default().as_bytes()
+}
+
+/// Whether a list may take this in, as far as the characters tell that its patterns begin with. Compiling a list takes
+/// some 20 µs and more, and most rows of a table look at a directory that the commit at hand does not touch.
+pub(super) fn may_take_in(patterns: &[String], path: &[u8]) -> bool {
+    let mut positive = patterns.iter().map(|pattern| signed(pattern)).filter(|(positive, _)| *positive).peekable();
     // A list that only takes out means everything but that.
-    beginnings.peek().is_none()
-        || beginnings.any(|(_, body)| {
-            let literal = body.split(SPECIAL).next().unwrap_or_default();
-            subjects.iter().any(|subject| subject.starts_with(literal.as_bytes()))
-        })
+    positive.peek().is_none() || positive.any(|(_, body)| path.starts_with(beginning(body)))
 }
 
 fn unusable(pattern: &str, error: &globset::Error) -> Error {
@@ -185,8 +304,27 @@ fn advice(kind: &globset::ErrorKind, body: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// The meaning of a list without any of the shortcuts: every pattern a glob, every glob asked.
+    pub(in crate::triggers) fn plainly_compiled(patterns: &[String], subject: Subject) -> impl Fn(&[u8]) -> bool + use<> {
+        let mut set = GlobSetBuilder::new();
+        let mut takes_in = Vec::new();
+        for pattern in patterns {
+            let (positive, body) = signed(pattern);
+            for glob in globs(body, subject) {
+                set.add(glob.unwrap());
+                takes_in.push(positive);
+            }
+        }
+        let set = set.build().unwrap();
+        let otherwise = patterns.iter().all(|pattern| pattern.starts_with('!'));
+        move |path| {
+            let hits = set.matches_candidate(&Candidate::from_bytes(path));
+            hits.iter().max().map_or(otherwise, |last| takes_in[*last])
+        }
+    }
 
     fn taken(patterns: &[&str], subject: Subject, what: &str) -> bool {
         let patterns: Vec<String> = patterns.iter().map(|p| (*p).to_owned()).collect();
@@ -256,8 +394,25 @@ mod tests {
             path in "[ab/]{1,5}",
         ) {
             let sound = patterns.iter().all(|pattern| check(pattern, Subject::Path).is_ok());
-            if sound && !may_take_in(&patterns, &[path.clone().into_bytes()]) {
+            if sound && !may_take_in(&patterns, path.as_bytes()) {
                 assert!(!Patterns::compile(&patterns, Subject::Path).unwrap().take_in(path.as_bytes()));
+            }
+        }
+
+        #[test]
+        fn patterns_that_are_compared_as_bytes_mean_what_their_globs_mean(
+            patterns in proptest::collection::vec(
+                "!?(\\*\\*/\\*|\\*\\*|)([ab.,}\\]/]{0,3})(/\\*\\*|/|)", 1..4,
+            ),
+            path in "[ab.,}\\]\n/]{1,6}",
+            bytes: Vec<u8>,
+        ) {
+            if patterns.iter().all(|pattern| check(pattern, Subject::Path).is_ok()) {
+                let (plain, compiled) =
+                    (plainly_compiled(&patterns, Subject::Path), Patterns::compile(&patterns, Subject::Path).unwrap());
+                for path in [path.as_bytes(), &bytes] {
+                    proptest::prop_assert_eq!(compiled.take_in(path), plain(path), "{:?}", patterns);
+                }
             }
         }
 

@@ -2,7 +2,7 @@
 //!
 //! One evaluation, two readers: [`rows`] stops at the first condition that fails and is what a hook can afford,
 //! [`report`] asks every condition and is what `explain` shows; a test holds them together. Cheap conditions come first,
-//! changed paths last, and they are computed once for all rows, if at all. Nothing here starts anything.
+//! changed paths last, and of them once for all rows, if at all. Nothing here starts anything.
 //!
 //! A condition about the commit (`paths`, `message`, `author`) fails for an event that names none. On a detached HEAD
 //! there is no branch: of a `branches` list only the pattern `**` takes that in, and a list that only takes out holds.
@@ -12,39 +12,14 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::glob::{self, Patterns, Subject};
+use super::glob::{Patterns, Subject};
 use super::load::values;
+pub use super::paths::Paths;
 use super::{RowAction, Source, Table, Trigger, When};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::run::State;
 use crate::text;
-
-/// The changed paths of an event, computed when the first row asks for them and never twice.
-pub struct Paths<'a> {
-    compute: Box<dyn FnMut() -> Result<Vec<Vec<u8>>> + 'a>,
-    known: Option<Vec<Vec<u8>>>,
-}
-
-impl<'a> Paths<'a> {
-    /// Paths that `compute` finds out: bytes relative to the top of the repository, both names of a renamed file.
-    pub fn new(compute: impl FnMut() -> Result<Vec<Vec<u8>>> + 'a) -> Self {
-        Self { compute: Box::new(compute), known: None }
-    }
-
-    /// Paths that are known already.
-    pub fn known(paths: Vec<Vec<u8>>) -> Self {
-        Self { compute: Box::new(|| Ok(Vec::new())), known: Some(paths) }
-    }
-
-    /// The paths. The error is that of the computation.
-    pub fn get(&mut self) -> Result<&[Vec<u8>]> {
-        if self.known.is_none() {
-            self.known = Some((self.compute)()?);
-        }
-        Ok(self.known.as_deref().unwrap_or_default())
-    }
-}
 
 /// One condition of a row that has it.
 #[derive(Clone, Copy)]
@@ -98,14 +73,7 @@ impl Condition<'_> {
                     .map_err(|error| Error::failed("cannot use the expression for `message`").because(error))?;
                 Ok(expression.is_match(&event.message))
             }
-            Self::Paths(list) => {
-                let paths = paths.get()?;
-                if paths.is_empty() || !glob::may_take_in(list, paths) {
-                    return Ok(false);
-                }
-                let patterns = Patterns::compile(list, Subject::Path)?;
-                Ok(paths.iter().any(|path| patterns.take_in(path)))
-            }
+            Self::Paths(list) => Ok(paths.decide(&[list])? == [true]),
         }
     }
 
@@ -131,7 +99,7 @@ impl Condition<'_> {
             Self::Message(_) => text::one_line(&text::clipped(event.subject(), 100)),
             Self::Paths(list) => {
                 let patterns = Patterns::compile(list, Subject::Path)?;
-                let paths = paths.get()?;
+                let paths = paths.all()?;
                 let (taken, left): (Vec<&[u8]>, Vec<&[u8]>) =
                     paths.iter().map(Vec::as_slice).partition(|path| patterns.take_in(path));
                 let shown = if taken.is_empty() { &left } else { &taken };
@@ -157,14 +125,29 @@ fn some_of(all: usize, names: impl Iterator<Item = String>) -> String {
     out
 }
 
-/// Whether all conditions hold, asked until one does not.
-fn holds(when: &When, event: &Event, paths: &mut Paths<'_>) -> Result<bool> {
-    for condition in conditions(when) {
-        if !condition.holds(event, paths)? {
-            return Ok(false);
+/// Of these rows with their conditions, those whose conditions hold: each is asked until one does not, and what is left
+/// to be asked of the changed paths is asked of all at once.
+fn holding<'w, T>(
+    rows: impl IntoIterator<Item = (T, &'w When)>,
+    event: &Event,
+    paths: &mut Paths<'_>,
+) -> Result<Vec<T>> {
+    let mut left = Vec::new();
+    for (row, when) in rows {
+        let mut cheap = conditions(when).filter(|condition| !matches!(condition, Condition::Paths(_)));
+        // Where there is no commit, there are no paths.
+        let mut holds = when.paths.is_empty() || event.change.is_some();
+        while holds && let Some(condition) = cheap.next() {
+            holds = condition.holds(event, paths)?;
+        }
+        if holds {
+            left.push((row, when.paths.as_slice()));
         }
     }
-    Ok(true)
+    let lists: Vec<&[String]> = left.iter().map(|(_, list)| *list).filter(|list| !list.is_empty()).collect();
+    let mut answers = paths.decide(&lists)?.into_iter();
+    left.retain(|(_, list)| list.is_empty() || answers.next() == Some(true));
+    Ok(left.into_iter().map(|(row, _)| row).collect())
 }
 
 /// Whether the row listens to the event's hook and can do something with it: a role works on a commit.
@@ -200,13 +183,19 @@ pub struct Matched<'t> {
 /// # Errors
 /// That of computing the changed paths.
 pub fn rows<'t>(table: &'t Table, event: &Event, paths: &mut Paths<'_>) -> Result<Matched<'t>> {
-    let mut now = Vec::new();
-    for row in roles(table) {
-        if listens(row, event) && holds(&row.when, event, paths)? {
-            now.push(row);
-        }
-    }
-    let after = followers(table, &now, |row| holds(&row.when, event, paths))?;
+    let listening = roles(table).filter(|row| listens(row, event));
+    let now = holding(listening.map(|row| (row, &row.when)), event, paths)?;
+    let mut admitted = None;
+    let after = followers(table, &now, |row| {
+        let admitted = match &mut admitted {
+            Some(known) => known,
+            none => {
+                let waiting = roles(table).filter(|row| row.on.iter().any(|on| matches!(on, Source::Run { .. })));
+                none.insert(holding(waiting.map(|row| (row.name.as_str(), &row.when)), event, paths)?)
+            }
+        };
+        Ok(admitted.contains(&row.name.as_str()))
+    })?;
     Ok(Matched { now, after })
 }
 
@@ -272,8 +261,8 @@ pub struct GateRow {
 /// # Errors
 /// That of computing the changed paths.
 pub fn gates(table: &Table, event: &Event, paths: &mut Paths<'_>) -> Result<Vec<GateRow>> {
-    let mut gates = Vec::new();
-    for row in &table.triggers {
+    let mut asked = Vec::new();
+    for row in table.triggers.iter().filter(|row| listens(row, event)) {
         let RowAction::Gate { requires } = &row.action else { continue };
         // Where there is no commit to ask about (a deleted ref), a condition on it does not open the gate.
         let when = if event.commit().is_some() {
@@ -282,11 +271,9 @@ pub fn gates(table: &Table, event: &Event, paths: &mut Paths<'_>) -> Result<Vec<
             let asked = row.when.clone();
             Cow::Owned(When { paths: Vec::new(), author: Vec::new(), message: None, ..asked })
         };
-        if listens(row, event) && holds(&when, event, paths)? {
-            gates.push(GateRow { name: row.name.clone(), requires: requires.clone() });
-        }
+        asked.push((GateRow { name: row.name.clone(), requires: requires.clone() }, when));
     }
-    Ok(gates)
+    holding(asked.iter().map(|(gate, when)| (gate.clone(), when.as_ref())), event, paths)
 }
 
 /// What becomes of a row.
@@ -385,11 +372,13 @@ fn row_report(row: &Trigger, event: &Event, paths: &mut Paths<'_>) -> Result<Row
         });
     }
     for condition in self::conditions(&row.when) {
+        // First: it needs all the paths, which the question then does not walk again.
+        let actual = condition.actual(event, paths)?;
         conditions.push(ConditionReport {
             name: condition.name(),
             verdict: if condition.holds(event, paths)? { Verdict::Holds } else { Verdict::Fails },
             expected: condition.expected(),
-            actual: condition.actual(event, paths)?,
+            actual,
         });
     }
     let matches = conditions.iter().all(|condition| condition.verdict == Verdict::Holds);

@@ -7,6 +7,7 @@
 mod glob;
 pub mod load;
 pub mod matching;
+mod paths;
 pub mod plan;
 
 use serde::{Deserialize, Serialize};

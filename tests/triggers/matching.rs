@@ -129,7 +129,7 @@ fn without_a_commit_no_role_starts_and_nothing_about_it_holds() {
 }
 
 #[test]
-fn paths_are_computed_once_and_only_if_asked_for() {
+fn paths_are_walked_once_and_only_if_asked_for() {
     let table = load(
         "version: 1\ntriggers:\n\
          - {name: a, on: post-merge, role: tester, when: {paths: '**'}}\n\
@@ -138,15 +138,18 @@ fn paths_are_computed_once_and_only_if_asked_for() {
          - {name: d, on: post-rewrite, role: tester, when: {paths: src}}\n",
     );
     let asked = Cell::new(0);
-    let mut paths = Paths::new(|| {
+    let mut paths = Paths::walked(|visitor| {
         asked.set(asked.get() + 1);
-        Ok(vec![b"src/a".to_vec()])
+        if visitor.wants(b"src/") && visitor.visit(b"src/a").is_continue() {
+            panic!("both rows are decided");
+        }
+        Ok(())
     });
     matching::rows(&table, &event(Hook::PostCommit), &mut paths).unwrap();
     assert_eq!(asked.get(), 0);
     assert_eq!(matching::rows(&table, &event(Hook::PostRewrite), &mut paths).unwrap().now.len(), 2);
     assert_eq!(asked.get(), 1);
-    let mut failing = Paths::new(|| Err(Error::failed("no such tree")));
+    let mut failing = Paths::walked(|_| Err(Error::failed("no such tree")));
     assert!(matching::rows(&table, &event(Hook::PostRewrite), &mut failing).is_err());
 }
 
