@@ -114,7 +114,9 @@ fn entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     const ID_BYTES: usize = 20;
     let space = bytes.iter().take(8).position(|byte| *byte == b' ')?;
     let (mode, rest) = (bytes.get(..space)?, bytes.get(space + 1..)?);
-    let mode = i32::from_str_radix(std::str::from_utf8(mode).ok()?, 8).ok().filter(|mode| *mode >= 0)?;
+    // At most seven digits, which an `i32` holds.
+    let digit = |mode: i32, digit: &u8| matches!(digit, b'0'..=b'7').then(|| mode * 8 + i32::from(digit - b'0'));
+    let mode = mode.iter().try_fold(0, digit).filter(|_| space > 0)?;
     let nul = rest.iter().position(|byte| *byte == 0).filter(|at| *at > 0)?;
     let (id, after) = rest.get(nul + 1..)?.split_at_checked(ID_BYTES)?;
     Some((Entry { name: rest.get(..nul)?, mode, id: git2::Oid::from_bytes(id).ok()? }, after))
