@@ -32,6 +32,10 @@ pub const TABLE: &str = load::FILE_NAME;
 /// The largest table that is read, in bytes.
 pub const TABLE_BYTES_MAX: u64 = load::MAX_BYTES;
 
+/// Hooks that fire beside others which read the whole table: one that no row names costs next to nothing, and what is
+/// wrong with the table is told by those others, once.
+const ECHOES: [&str; 2] = ["post-checkout", "pre-merge-commit"];
+
 /// What a hook did.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -73,6 +77,9 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
     let bytes = table_bytes(&repository)?;
     // A push may meet a gate of a committed table, whatever the worktree holds.
     if bytes.is_none() && hook != Hook::PrePush {
+        return Ok(Outcome::Nothing);
+    }
+    if ECHOES.contains(&hook.as_str()) && bytes.as_ref().is_some_and(|bytes| !load::may_name(bytes, hook.as_str())) {
         return Ok(Outcome::Nothing);
     }
     // Before the table is read: a step of a rebase is no event, and there may be a hundred of them.
