@@ -146,8 +146,9 @@ mod tests {
         }
         for (directory, paths) in by_directory {
             // A directory that is not wanted is not entered: neither are those below it.
-            let above = directory.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &directory[..=at]);
-            if !above.fold(true, |wanted, directory| wanted && visitor.wants(directory)) {
+            let mut above =
+                directory.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &directory[..=at]);
+            if !above.all(|directory| visitor.wants(directory)) {
                 continue;
             }
             for path in paths {
