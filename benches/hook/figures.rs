@@ -1,12 +1,13 @@
-//! Pairs of measurements, and what can be said of them.
+//! Rounds of measurements, and what can be said of them.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::Outcome;
 
 /// Above the rows of pairs.
 pub(crate) const HEAD: &str = "\
-| what git does | files | pairs | A, ms | B, ms | added, ms (95 %) | promised |
+| what git does | files | rounds | A, ms | B, ms | added, ms (95 %) | promised |
 |---|---:|---:|---:|---:|---:|---:|";
 
 /// Above the rows of single calls.
@@ -14,99 +15,153 @@ pub(crate) const CALL_HEAD: &str = "\
 | one call of the hook, without git and shell | files | calls | ms | peak memory, MiB | promised |
 |---|---:|---:|---:|---:|---:|";
 
+/// Above the rows of listings.
+pub(crate) const LISTING_HEAD: &str = "\
+| listing what a commit changes | paths | rounds | `git diff --name-only`, ms | the hook, ms | part (95 %) | promised |
+|---|---:|---:|---:|---:|---:|---:|";
+
 /// How often a disturbed row is measured.
 const ATTEMPTS: usize = 4;
 
-/// A row is disturbed if the median of A exceeds the time that a tenth of A kept below by this factor.
+/// A row is disturbed if the median of the first side exceeds the time that a tenth of it kept below by this factor.
 const DISTURBED: f64 = 1.3;
 
-/// What was measured in turn.
+/// How long one side took in one turn.
+pub(crate) type Act<'a> = Box<dyn FnMut(usize) -> Outcome<Duration> + 'a>;
+
+/// What several sides took, in milliseconds: one list for each round, in the order of the sides.
 #[derive(Default)]
-pub(crate) struct Pairs {
-    pairs: Vec<(f64, f64)>,
+pub(crate) struct Rounds {
+    rounds: Vec<Vec<f64>>,
 }
 
-/// What the pairs say, in milliseconds.
-pub(crate) struct Summary {
-    pub(crate) count: usize,
-    pub(crate) a: f64,
-    /// Git by itself took much longer than it can: the machine was busy, and the figures say little.
-    pub(crate) is_disturbed: bool,
-    pub(crate) b: f64,
-    /// The median of B - A within the pairs.
-    pub(crate) added: f64,
-    /// Between which values that median lies with a probability of 95 %, whatever the distribution.
+/// A median, and between which values it lies with a probability of 95 %, whatever the distribution.
+#[derive(Clone, Copy)]
+pub(crate) struct Middle {
+    pub(crate) value: f64,
     pub(crate) between: (f64, f64),
 }
 
-impl Pairs {
-    /// Measures `count` pairs, and again, up to [`ATTEMPTS`] times, while other work of the machine disturbs them.
-    pub(crate) fn measure(
-        count: usize,
-        mut a: impl FnMut(usize) -> Outcome<Duration>,
-        mut b: impl FnMut(usize) -> Outcome<Duration>,
-    ) -> Outcome<Self> {
-        let mut pairs = Self::once(count, &mut a, &mut b)?;
+impl Rounds {
+    /// Measures `count` rounds, and again, up to [`ATTEMPTS`] times, while other work of the machine disturbs them.
+    pub(crate) fn measure(count: usize, mut sides: Vec<Act<'_>>) -> Outcome<Self> {
+        let mut rounds = Self::once(count, &mut sides)?;
         for _ in 1..ATTEMPTS {
-            if !pairs.summary().is_disturbed {
+            if !rounds.is_disturbed() {
                 break;
             }
-            pairs = Self::once(count, &mut a, &mut b)?;
+            rounds = Self::once(count, &mut sides)?;
         }
-        Ok(pairs)
+        Ok(rounds)
     }
 
-    /// `count` pairs after one that does not count. Each closure does its part and says how long that took, and which
-    /// of the two comes first alternates.
-    fn once(
-        count: usize,
-        mut a: impl FnMut(usize) -> Outcome<Duration>,
-        mut b: impl FnMut(usize) -> Outcome<Duration>,
-    ) -> Outcome<Self> {
-        let mut pairs = Self::default();
+    /// `count` rounds after one that does not count. Each side does its part and says how long that took; which of them
+    /// comes first goes round.
+    fn once(count: usize, sides: &mut [Act<'_>]) -> Outcome<Self> {
+        let mut rounds = Self::default();
         for turn in 0..=count {
-            let (one, two) = if turn.is_multiple_of(2) {
-                let one = a(turn)?;
-                (one, b(turn)?)
-            } else {
-                let two = b(turn)?;
-                (a(turn)?, two)
-            };
+            let mut round = vec![f64::NAN; sides.len()];
+            for place in 0..sides.len() {
+                let side = (place + turn) % sides.len();
+                if let (Some(act), Some(took)) = (sides.get_mut(side), round.get_mut(side)) {
+                    *took = millis(act(turn)?);
+                }
+            }
             if turn > 0 {
-                pairs.pairs.push((millis(one), millis(two)));
+                rounds.rounds.push(round);
             }
         }
-        Ok(pairs)
+        Ok(rounds)
     }
 
-    pub(crate) fn summary(&self) -> Summary {
-        let differences = sorted(self.pairs.iter().map(|(a, b)| b - a));
-        let a = sorted(self.pairs.iter().map(|pair| pair.0));
-        let fast = a.get(a.len() / 10).copied().unwrap_or(f64::NAN);
-        Summary {
-            count: self.pairs.len(),
-            a: median(&a),
-            is_disturbed: median(&a) > fast * DISTURBED,
-            b: median(&sorted(self.pairs.iter().map(|pair| pair.1))),
-            added: median(&differences),
-            between: interval(&differences),
+    fn of(&self, side: usize) -> Vec<f64> {
+        sorted(self.rounds.iter().filter_map(|round| round.get(side).copied()))
+    }
+
+    /// The median of one side.
+    pub(crate) fn time(&self, side: usize) -> f64 {
+        median(&self.of(side))
+    }
+
+    /// Git by itself took much longer than it can: the machine was busy, and the figures say little.
+    fn is_disturbed(&self) -> bool {
+        let first = self.of(0);
+        median(&first) > first.get(first.len() / 10).copied().unwrap_or(f64::NAN) * DISTURBED
+    }
+
+    /// What `of` makes of the first side and this one within the rounds.
+    fn within(&self, side: usize, of: impl Fn(f64, f64) -> f64) -> Middle {
+        let pairs = self.rounds.iter().filter_map(|round| Some((*round.first()?, *round.get(side)?)));
+        let values = sorted(pairs.map(|(first, other)| of(first, other)));
+        Middle { value: median(&values), between: interval(&values) }
+    }
+
+    /// What a side takes longer than the first one.
+    pub(crate) fn added(&self, side: usize) -> Middle {
+        self.within(side, |first, other| other - first)
+    }
+
+    /// One row under [`HEAD`]: the first side and the second.
+    pub(crate) fn row(&self, name: &str, files: usize, promised: Option<f64>) -> String {
+        let Middle { value: added, between: (low, high) } = self.added(1);
+        let promised = promised.map_or_else(|| "-".to_owned(), |limit| verdict(limit, added));
+        format!(
+            "| {} | {files} | {} | {:.2} | {:.2} | {added:+.2} ({low:+.2} to {high:+.2}) | {promised} |",
+            self.named(name),
+            self.rounds.len(),
+            self.time(0),
+            self.time(1)
+        )
+    }
+
+    /// One row under [`LISTING_HEAD`].
+    pub(crate) fn listing_row(&self, name: &str, paths: usize, promised: f64) -> String {
+        let Middle { value: part, between: (low, high) } = self.within(1, |first, other| other / first);
+        format!(
+            "| {} | {paths} | {} | {:.2} | {:.2} | {part:.2} ({low:.2} to {high:.2}) | {} |",
+            self.named(name),
+            self.rounds.len(),
+            self.time(0),
+            self.time(1),
+            verdict(promised, part)
+        )
+    }
+
+    /// One row under [`theirs_head`]: what ours adds, and what each manager does. Ours is the second side, they follow.
+    pub(crate) fn theirs_row(&self, name: &str, files: usize, managers: usize, promised: f64) -> String {
+        let ours = self.added(1).value;
+        let mut row = format!("| {} | {files} | {ours:+.2} |", self.named(name));
+        for manager in 0..managers {
+            let theirs = self.added(manager + 2).value;
+            write!(row, " {theirs:+.2} | {} |", verdict_of(&format!("{:.2}", ours / theirs), promised, ours / theirs))
+                .ok();
         }
+        row
+    }
+
+    fn named(&self, name: &str) -> String {
+        if self.is_disturbed() { format!("{name} (disturbed)") } else { name.to_owned() }
     }
 }
 
-impl Summary {
-    /// One row under [`HEAD`].
-    pub(crate) fn row(&self, name: &str, files: usize, promised: Option<f64>) -> String {
-        let Self { count, a, b, added, between: (low, high), is_disturbed } = self;
-        let name = if *is_disturbed { format!("{name} (disturbed)") } else { name.to_owned() };
-        let promised = promised.map_or_else(|| "-".to_owned(), |limit| verdict(limit, *added));
-        format!("| {name} | {files} | {count} | {a:.2} | {b:.2} | {added:+.2} ({low:+.2} to {high:+.2}) | {promised} |")
+/// Above the rows that compare with hook managers of these names.
+pub(crate) fn theirs_head(names: &[&str]) -> String {
+    let mut head = "| what git does | files | ours adds, ms |".to_owned();
+    let mut rule = "|---|---:|---:|".to_owned();
+    for name in names {
+        write!(head, " {name} adds, ms | ours as a part of it |").ok();
+        rule.push_str("---:|---:|");
     }
+    format!("{head}\n{rule}")
 }
 
 /// A limit, and whether the figure keeps it.
 pub(crate) fn verdict(limit: f64, figure: f64) -> String {
-    format!("{limit}{}", if figure <= limit { "" } else { ": **missed**" })
+    verdict_of(&limit.to_string(), limit, figure)
+}
+
+fn verdict_of(shown: &str, limit: f64, figure: f64) -> String {
+    format!("{shown}{}", if figure <= limit { "" } else { ": **missed**" })
 }
 
 pub(crate) fn millis(duration: Duration) -> f64 {

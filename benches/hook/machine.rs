@@ -1,12 +1,9 @@
 //! What the figures were measured on: nothing that names a machine or a person.
 
-#![expect(clippy::disallowed_methods, reason = "a benchmark starts processes")]
-
-use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
+use crate::scene::said;
 use crate::{Outcome, program};
 
 /// Prints one line for each fact.
@@ -21,11 +18,6 @@ pub(crate) fn print() -> Outcome<()> {
         println!("load at the beginning: {}", load.split(' ').next().unwrap_or_default());
     }
     Ok(())
-}
-
-fn said(program: impl AsRef<OsStr>, arguments: &[&str]) -> Outcome<String> {
-    let output = Command::new(program).args(arguments).output()?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn processor() -> Option<String> {

@@ -1,15 +1,19 @@
-//! What git takes longer with our hooks than with empty ones, and what one call of the hook costs.
+//! What git takes longer with our hooks than with empty ones and with those of others, and what one call of the hook
+//! costs. It prints the tables of docs/PERFORMANCE.md.
 //!
 //! A pair of repositories differs in its hooks alone: an empty shell script in the one, what `install` writes in the
 //! other. Both do the same thing in turn, in one run (A B, B A, …), so that what else the machine does hits both; what
 //! is reported is the median of the differences within the pairs. The built binary and the real git run, without any
 //! configuration but the repositories' own. `cargo bench --bench hook`, or with `-- --quick` a short form; a word after
-//! `--` runs only the rows whose name holds it. `GIT_ORCHESTRATOR_BENCH_PROGRAM` names another build to measure.
+//! `--` runs only the rows whose name holds it. `GIT_ORCHESTRATOR_BENCH_PROGRAM` names another build to measure,
+//! `GIT_ORCHESTRATOR_BENCH_LEFTHOOK` and `GIT_ORCHESTRATOR_BENCH_PREK` the managers to compare with.
 
 #![expect(clippy::print_stdout, reason = "a report is what this program is for")]
 
+mod calls;
 mod figures;
 mod machine;
+mod managers;
 mod peak;
 mod scene;
 mod scenarios;
@@ -56,15 +60,27 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Outcome<()> {
     machine::print()?;
+    managers::print()?;
+    let mut theirs = Vec::new();
     println!("\n{}", figures::HEAD);
     for files in [50, 20_000] {
-        scenarios::commits(options, files)?;
+        scenarios::commits(options, files, &mut theirs)?;
     }
-    scenarios::many_paths(options)?;
-    scenarios::rebase(options)?;
+    scenarios::many_paths(options, &mut theirs)?;
+    scenarios::push(options, &mut theirs)?;
+    scenarios::rebase(options, &mut theirs)?;
+    let managers = managers::found();
+    if !managers.is_empty() {
+        let names: Vec<&str> = managers.iter().map(|manager| manager.kind.name()).collect();
+        println!("\n{}", figures::theirs_head(&names));
+        for row in &theirs {
+            println!("{row}");
+        }
+    }
     println!("\n{}", figures::CALL_HEAD);
     for files in [50, 20_000] {
-        scenarios::calls(options, files)?;
+        calls::calls(options, files)?;
     }
-    Ok(())
+    println!("\n{}", figures::LISTING_HEAD);
+    calls::listing(options)
 }

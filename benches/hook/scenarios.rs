@@ -1,11 +1,14 @@
-//! What is measured: a commit in repositories of two sizes, a commit of twenty thousand paths, a rebase, and the
-//! program by itself.
+//! What git is made to do: a commit in repositories of two sizes, a commit of twenty thousand paths, a push of ten
+//! thousand commits, a rebase of a hundred.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use crate::figures::{self, Pairs};
+use crate::figures::{Act, Rounds};
+use crate::managers::{self, Job, Manager};
 use crate::scene::{self, History, Scene, Side};
-use crate::{Options, Outcome, peak, program};
+use crate::{Options, Outcome};
 
 /// Over an empty shell hook, in ms: a commit of which nothing starts.
 const NOTHING_MS: f64 = 3.0;
@@ -16,23 +19,34 @@ const JOB_MS: f64 = 6.0;
 /// Over empty shell hooks, in ms: a rebase of 100 commits.
 const REBASE_MS: f64 = 600.0;
 
-/// Of one call of the hook.
-const PEAK_MIB: f64 = 8.0;
+/// Of what another hook manager adds.
+const PART: f64 = 0.5;
 
 /// The table that `install` writes: most repositories have little more.
-const STARTER: &str = include_str!("../../triggers.yaml");
+pub(crate) const STARTER: &str = include_str!("../../triggers.yaml");
 
 /// No row listens to `post-commit`.
-const OTHER_HOOK: &str = "version: 1\ntriggers:\n  - name: test\n    on: post-merge\n    role: tester\n";
+pub(crate) const OTHER_HOOK: &str = "version: 1\ntriggers:\n  - name: test\n    on: post-merge\n    role: tester\n";
+
+/// Patterns that every path has to be held against, and that none matches.
+pub(crate) const EVERY_PATH: &str = "version: 1\ntriggers:\n  - name: test\n    on: post-commit\n    \
+    when: { paths: [\"**/*.none\", \"**/x*.rs\"] }\n    role: tester\n";
+
+/// A row for pushes that nothing here matches.
+const PUSH_OF_NOTHING: &str = "version: 1\ntriggers:\n  - name: test\n    on: pre-push\n    \
+    when: { paths: [\"docs/tasks/**\"] }\n    role: tester\n";
+
+/// A row for every push.
+const PUSH: &str = "version: 1\ntriggers:\n  - name: test\n    on: pre-push\n    role: tester\n";
 
 /// A path below which no row of [`STARTER`] starts anything.
-const DOCUMENT: &str = "docs/notes.md";
+pub(crate) const DOCUMENT: &str = "docs/notes.md";
 
 /// A path that starts the tester.
-const CODE: &str = "src/d000/f00000.rs";
+pub(crate) const CODE: &str = "src/d000/f00000.rs";
 
 /// Fifty rows for `post-commit`, each with a pattern that nothing here matches.
-fn large_table() -> String {
+pub(crate) fn large_table() -> String {
     let mut table = "version: 1\ntriggers:\n".to_owned();
     for number in 0..50 {
         writeln!(
@@ -46,12 +60,12 @@ fn large_table() -> String {
 }
 
 impl Options {
-    fn wants(&self, name: &str) -> bool {
+    pub(crate) fn wants(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|word| name.contains(word))
     }
 
-    /// How many pairs a row gets: fewer where git alone takes long.
-    fn pairs(&self, files: usize) -> usize {
+    /// How many rounds a row gets: fewer where git alone takes long, and where managers take part.
+    pub(crate) fn rounds(&self, files: usize) -> usize {
         match (files > 1_000, self.quick) {
             (false, false) => 200,
             (false, true) => 40,
@@ -61,72 +75,145 @@ impl Options {
     }
 }
 
-/// One commit of one file after the other.
-pub(crate) fn commits(options: &Options, files: usize) -> Outcome<()> {
-    let scene = Scene::new()?;
-    let history = History::of(files);
-    let empty = scene.repository("empty", &history)?;
-    let same = scene.repository("same", &history)?;
-    let ours = scene.repository("ours", &history)?;
-    let large = large_table();
-    ours.install(STARTER)?;
-    let count = options.pairs(files);
-    // Content that no commit before had, whatever rows were run.
-    let mut serial = 0;
-    let mut content = move || {
-        serial += 1;
-        format!("change {serial}\n")
-    };
-    let mut pair = |name: &str, other: &Side<'_>, path: &str, promised, after: &dyn Fn(usize) -> Outcome<()>| {
-        if !options.wants(name) {
+/// Repositories with the same history: with empty hooks, with ours, and with those of each manager.
+struct Contest<'a> {
+    options: &'a Options,
+    empty: Side<'a>,
+    ours: Side<'a>,
+    managers: Vec<(Manager, Side<'a>)>,
+}
+
+/// What is measured, and what was promised of it.
+struct Row<'a> {
+    name: &'a str,
+    files: usize,
+    rounds: usize,
+    promised: Option<f64>,
+    /// What the managers have to do, where they take part.
+    against: Option<Job>,
+}
+
+impl<'a> Contest<'a> {
+    fn new(options: &'a Options, scene: &'a Scene, history: &History) -> Outcome<Self> {
+        let empty = scene.repository("empty", history)?;
+        let ours = scene.repository("ours", history)?;
+        ours.install(STARTER)?;
+        let mut managers = Vec::new();
+        for manager in managers::found() {
+            let side = scene.repository(manager.kind.name(), history)?;
+            manager.install(&side)?;
+            managers.push((manager, side));
+        }
+        Ok(Self { options, empty, ours, managers })
+    }
+
+    /// Measures one row, prints it, and keeps what it says of the managers in `theirs`. `after` looks at what ours did.
+    fn row(
+        &self,
+        row: &Row<'_>,
+        theirs: &mut Vec<String>,
+        act: &dyn Fn(&Side<'_>, usize) -> Outcome<Duration>,
+        after: &dyn Fn(&Side<'_>) -> Outcome<()>,
+    ) -> Outcome<()> {
+        if !self.options.wants(row.name) {
             return Ok(());
         }
-        let text = std::cell::RefCell::new(&mut content);
-        let pairs = Pairs::measure(
-            count,
-            |_| {
-                empty.stage(path, &(text.borrow_mut())())?;
-                empty.commit()
-            },
-            |turn| {
-                other.stage(path, &(text.borrow_mut())())?;
-                let took = other.commit()?;
-                after(turn)?;
+        let mut sides: Vec<Act<'_>> = vec![
+            Box::new(|turn| act(&self.empty, turn)),
+            Box::new(|turn| {
+                let took = act(&self.ours, turn)?;
+                after(&self.ours)?;
                 Ok(took)
-            },
-        )?;
-        println!("{}", pairs.summary().row(name, files, promised));
-        Ok::<_, Box<dyn std::error::Error>>(())
-    };
-    let nothing_queued = |_| match ours.spooled()? {
+            }),
+        ];
+        let mut rounds = row.rounds;
+        if let Some(job) = row.against.filter(|_| !self.managers.is_empty()) {
+            for (manager, side) in &self.managers {
+                manager.configure(side, job)?;
+                sides.push(Box::new(move |turn| act(side, turn)));
+            }
+            // The others take several times as long, and what they add is far from the limit.
+            rounds = rounds.div_ceil(2);
+        }
+        let count = sides.len();
+        let rounds = Rounds::measure(rounds, sides)?;
+        println!("{}", rounds.row(row.name, row.files, row.promised));
+        if count > 2 {
+            theirs.push(rounds.theirs_row(row.name, row.files, count - 2, PART));
+        }
+        Ok(())
+    }
+}
+
+fn nothing_queued(ours: &Side<'_>) -> Outcome<()> {
+    match ours.spooled()? {
         0 => Ok(()),
         _ => Err("something was queued though nothing should match".into()),
-    };
+    }
+}
 
-    pair("empty shell hook on both sides", &same, CODE, None, &|_| Ok(()))?;
-    ours.table(OTHER_HOOK)?;
-    pair("no row for the hook", &ours, CODE, Some(NOTHING_MS), &nothing_queued)?;
-    ours.table(STARTER)?;
-    pair("nothing matches", &ours, DOCUMENT, Some(NOTHING_MS), &nothing_queued)?;
-    ours.table(&large)?;
-    pair("nothing matches, 50 rows", &ours, CODE, Some(NOTHING_MS), &nothing_queued)?;
-    ours.table(STARTER)?;
-    pair("a job, and a worker starts", &ours, CODE, Some(JOB_MS), &|_| ours.wait_for_worker())?;
-    let lock = ours.hold_worker_lock()?;
-    let queued = |_| match ours.spooled()? {
+fn one_queued(ours: &Side<'_>) -> Outcome<()> {
+    match ours.spooled()? {
         1 => ours.forget_spooled(),
         count => Err(format!("{count} events were queued instead of one").into()),
+    }
+}
+
+fn taken_in(ours: &Side<'_>) -> Outcome<()> {
+    ours.wait_for_worker()
+}
+
+/// One commit of one file after the other.
+pub(crate) fn commits(options: &Options, files: usize, theirs: &mut Vec<String>) -> Outcome<()> {
+    let scene = Scene::new()?;
+    let history = History::of(files);
+    let contest = Contest::new(options, &scene, &history)?;
+    let ours = &contest.ours;
+    // Content that no commit before had, whatever rows were run.
+    let serial = Cell::new(0);
+    let commit = |side: &Side<'_>, path: &str| {
+        serial.set(serial.get() + 1);
+        side.stage(path, &format!("change {}\n", serial.get()))?;
+        side.commit()
     };
-    pair("a job, while a worker lives", &ours, CODE, Some(JOB_MS), &queued)?;
+    let row = |name, promised, against| Row { name, files, rounds: options.rounds(files), promised, against };
+    let nothing = |name, against| row(name, Some(NOTHING_MS), against);
+    let job = |name, against| row(name, Some(JOB_MS), against);
+    let code = |side: &Side<'_>, _| commit(side, CODE);
+    let document = |side: &Side<'_>, _| commit(side, DOCUMENT);
+
+    let name = "empty shell hook on both sides";
+    if options.wants(name) {
+        let same = scene.repository("same", &history)?;
+        let sides: Vec<Act<'_>> = vec![Box::new(|turn| code(&contest.empty, turn)), Box::new(|turn| code(&same, turn))];
+        println!("{}", Rounds::measure(options.rounds(files), sides)?.row(name, files, None));
+    }
+    ours.without_table()?;
+    contest.row(&nothing("no table", None), theirs, &code, &nothing_queued)?;
+    ours.table(OTHER_HOOK)?;
+    contest.row(&nothing("no row for the hook", None), theirs, &code, &nothing_queued)?;
+    ours.table(STARTER)?;
+    contest.row(&nothing("nothing matches", Some(Job::Filtered)), theirs, &document, &nothing_queued)?;
+    ours.table(&large_table())?;
+    contest.row(&nothing("nothing matches, 50 rows", None), theirs, &code, &nothing_queued)?;
+    ours.table(STARTER)?;
+    let name = "a job, and a worker starts";
+    contest.row(&job(name, Some(Job::Runs)), theirs, &code, &taken_in)?;
+    let lock = ours.hold_worker_lock()?;
+    contest.row(&job("a job, while a worker lives", None), theirs, &code, &one_queued)?;
     drop(lock);
     Ok(())
 }
 
 /// Commits that change every one of 20,000 paths. The files lie in the index alone: writing them takes seconds, and no
 /// hook looks at them.
-pub(crate) fn many_paths(options: &Options) -> Outcome<()> {
+pub(crate) fn many_paths(options: &Options, theirs: &mut Vec<String>) -> Outcome<()> {
     const PATHS: usize = 20_000;
-    let names = ["nothing matches, 20,000 paths", "a job of 20,000 paths, and a worker starts"];
+    let names = [
+        "nothing matches, 20,000 paths",
+        "nothing matches, 20,000 paths, each looked at",
+        "a job of 20,000 paths, and a worker starts",
+    ];
     if !names.iter().any(|name| options.wants(name)) {
         return Ok(());
     }
@@ -143,33 +230,68 @@ pub(crate) fn many_paths(options: &Options) -> Outcome<()> {
             }
         }
     }
-    let empty = scene.repository("empty", &history)?;
-    let ours = scene.repository("ours", &history)?;
-    ours.install(STARTER)?;
-    let commit = |side: &Side<'_>, directory: &str, turn: usize| {
-        side.git(&["read-tree", &format!("{directory}-{}", if turn.is_multiple_of(2) { "one" } else { "two" })])?;
-        side.commit()
-    };
-    for (name, directory, promised) in [(names[0], "docs", NOTHING_MS), (names[1], "src", JOB_MS)] {
-        if !options.wants(name) {
-            continue;
+    let contest = Contest::new(options, &scene, &history)?;
+    let commit = |directory: &'static str| {
+        move |side: &Side<'_>, turn: usize| {
+            let tree = if turn.is_multiple_of(2) { "one" } else { "two" };
+            side.git(&["read-tree", &format!("{directory}-{tree}")])?;
+            side.commit()
         }
-        let pairs = Pairs::measure(
-            options.pairs(PATHS),
-            |turn| commit(&empty, directory, turn),
-            |turn| {
-                let took = commit(&ours, directory, turn)?;
-                ours.wait_for_worker()?;
-                Ok(took)
-            },
-        )?;
-        println!("{}", pairs.summary().row(name, PATHS, Some(promised)));
-    }
+    };
+    let row = |name, promised, against| Row {
+        name,
+        files: PATHS,
+        rounds: options.rounds(PATHS),
+        promised: Some(promised),
+        against,
+    };
+    let [pruned, walked, job] = names;
+    let filtered = Some(Job::Filtered);
+    contest.row(&row(pruned, NOTHING_MS, filtered), theirs, &commit("docs"), &nothing_queued)?;
+    contest.ours.table(EVERY_PATH)?;
+    contest.row(&row(walked, NOTHING_MS, filtered), theirs, &commit("src"), &nothing_queued)?;
+    contest.ours.table(STARTER)?;
+    contest.row(&row(job, JOB_MS, Some(Job::Runs)), theirs, &commit("src"), &taken_in)?;
     Ok(())
 }
 
+/// A push of 10,000 commits into a repository beside it that has the one below them.
+pub(crate) fn push(options: &Options, theirs: &mut Vec<String>) -> Outcome<()> {
+    const COMMITS: usize = 10_000;
+    const FILES: usize = 50;
+    let names = ["push of 10,000 commits, nothing matches", "push of 10,000 commits, a job, and a worker starts"];
+    if !names.iter().any(|name| options.wants(name)) {
+        return Ok(());
+    }
+    let scene = Scene::new()?;
+    let mut history = History::of(FILES);
+    for number in 0..COMMITS {
+        history.commit("refs/heads/long", (number == 0).then_some("refs/heads/main"));
+        history.file(&scene::path(number % FILES), &format!("change {number}\n"));
+    }
+    let contest = Contest::new(options, &scene, &history)?;
+    // A name that was not pushed before: the same push twice would be the same event.
+    let serial = Cell::new(0);
+    let push = |side: &Side<'_>, _| {
+        side.fresh_remote()?;
+        serial.set(serial.get() + 1);
+        side.push(&format!("long:refs/heads/long-{}", serial.get()))
+    };
+    let row = |name, promised, against| Row {
+        name,
+        files: FILES,
+        rounds: if options.quick { 4 } else { 30 },
+        promised: Some(promised),
+        against: Some(against),
+    };
+    contest.ours.table(PUSH_OF_NOTHING)?;
+    contest.row(&row(names[0], NOTHING_MS, Job::Filtered), theirs, &push, &nothing_queued)?;
+    contest.ours.table(PUSH)?;
+    contest.row(&row(names[1], JOB_MS, Job::Runs), theirs, &push, &taken_in)
+}
+
 /// A rebase of 100 commits by the merge backend, onto a commit beside them.
-pub(crate) fn rebase(options: &Options) -> Outcome<()> {
+pub(crate) fn rebase(options: &Options, theirs: &mut Vec<String>) -> Outcome<()> {
     const COMMITS: usize = 100;
     const FILES: usize = 50;
     let name = "rebase of 100 commits, and a worker starts";
@@ -184,80 +306,18 @@ pub(crate) fn rebase(options: &Options) -> Outcome<()> {
     }
     history.commit("refs/heads/onto", Some("refs/heads/main"));
     history.file("src/onto.rs", "let line = 3;\n");
-    let empty = scene.repository("empty", &history)?;
-    let ours = scene.repository("ours", &history)?;
-    ours.install(STARTER)?;
-    let rebase = |side: &Side<'_>| {
+    let contest = Contest::new(options, &scene, &history)?;
+    let rebase = |side: &Side<'_>, _| {
         side.git(&["checkout", "--quiet", "-B", "work", "topic"])?;
         let took = side.timed("git", &["rebase", "--quiet", "--merge", "onto"])?;
         if side.has("src/onto.rs") { Ok(took) } else { Err("the rebase did nothing".into()) }
     };
-    let pairs = Pairs::measure(
-        if options.quick { 3 } else { 20 },
-        |_| rebase(&empty),
-        |_| {
-            let took = rebase(&ours)?;
-            ours.wait_for_worker()?;
-            Ok(took)
-        },
-    )?;
-    println!("{}", pairs.summary().row(name, FILES, Some(REBASE_MS)));
-    Ok(())
-}
-
-/// The program by itself: how long from its start to its end, and how much memory it has at most.
-pub(crate) fn calls(options: &Options, files: usize) -> Outcome<()> {
-    let scene = Scene::new()?;
-    let mut history = History::of(files);
-    for path in [DOCUMENT, CODE] {
-        history.commit(&format!("refs/heads/{}", &path[..3]), Some("refs/heads/main"));
-        history.file(path, "changed\n");
-    }
-    history.commit("refs/heads/all", Some("refs/heads/main"));
-    for number in 0..files {
-        history.file(&scene::path(number), "changed\n");
-    }
-    let ours = scene.repository("ours", &history)?;
-    ours.install(STARTER)?;
-    let lock = ours.hold_worker_lock()?;
-    let every = format!("a job of {files} paths");
-    let large = large_table();
-    for (name, branch, table) in [
-        ("no row for the hook", "src", OTHER_HOOK),
-        ("nothing matches", "doc", STARTER),
-        ("nothing matches, 50 rows", "src", large.as_str()),
-        ("a job", "src", STARTER),
-        (every.as_str(), "all", STARTER),
-    ] {
-        if !options.wants(name) {
-            continue;
-        }
-        ours.table(table)?;
-        ours.git(&["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")])?;
-        let count = options.pairs(0);
-        let mut times = Vec::with_capacity(count);
-        let mut peaks = Vec::new();
-        for turn in 0..=count {
-            let took = ours.timed(program(), &["hook", "post-commit"])?;
-            if turn > 0 {
-                times.push(figures::millis(took));
-            }
-            if turn % 20 == 0 {
-                peaks.push(mebibytes(peak::of(&ours.command(program(), &["hook", "post-commit"]))?));
-            }
-            ours.forget_spooled()?;
-        }
-        let time = figures::median(&figures::sorted(times.into_iter()));
-        // The highest, not the median: memory is promised for every call.
-        let peak = figures::sorted(peaks.into_iter()).last().copied().unwrap_or(f64::NAN);
-        let promised = figures::verdict(PEAK_MIB, peak);
-        println!("| {name} | {files} | {count} | {time:.2} | {peak:.1} | {promised} |");
-    }
-    drop(lock);
-    Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a size for people")]
-fn mebibytes(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
+    let row = Row {
+        name,
+        files: FILES,
+        rounds: if options.quick { 4 } else { 20 },
+        promised: Some(REBASE_MS),
+        against: Some(Job::Filtered),
+    };
+    contest.row(&row, theirs, &rebase, &taken_in)
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::{Outcome, program};
+use crate::{Outcome, managers, program};
 
 /// How many files lie in one directory of a generated tree.
 const FILES_IN_DIRECTORY: usize = 100;
@@ -24,6 +24,12 @@ const HOOKS: [&str; 5] = ["post-commit", "post-merge", "post-rewrite", "post-app
 
 /// What is compared with: a hook that does nothing.
 const EMPTY_HOOK: &str = "#!/bin/sh\nexit 0\n";
+
+/// What a program says of itself on its standard output.
+pub(crate) fn said(program: impl AsRef<OsStr>, arguments: &[&str]) -> Outcome<String> {
+    let output = Command::new(program).args(arguments).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
 
 /// How long a worker may take until it is gone.
 const WORKER_DEADLINE: Duration = Duration::from_secs(60);
@@ -86,7 +92,11 @@ impl Scene {
         fs::create_dir(base.join("home"))?;
         // No Codex: whatever starts must not reach the one of this machine.
         let path = env::var_os("PATH").unwrap_or_default();
-        let path = env::join_paths(env::split_paths(&path).filter(|directory| !directory.join("codex").exists()))?;
+        let path = env::split_paths(&path).filter(|directory| !directory.join("codex").exists());
+        // The managers' own scripts look for their programs there, and take longer where they do not find them.
+        let managers = managers::found();
+        let managers = managers.iter().filter_map(|manager| manager.program.parent()).map(Path::to_path_buf);
+        let path = env::join_paths(path.chain(managers))?;
         let environment = [
             ("PATH", path),
             ("HOME", base.join("home").into()),
@@ -121,7 +131,7 @@ impl Scene {
         }
         side.git(&["reset", "--quiet", "--hard"])?;
         for hook in HOOKS {
-            let file = side.top.join(".git/hooks").join(hook);
+            let file = side.hook(hook);
             fs::create_dir_all(side.top.join(".git/hooks"))?;
             fs::write(&file, EMPTY_HOOK)?;
             fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
@@ -166,12 +176,47 @@ impl Side<'_> {
 
     /// Replaces the empty scripts by what `install` writes, with this table. Nothing is carried out: the queue is paused.
     pub(crate) fn install(&self, table: &str) -> Outcome<()> {
-        for hook in HOOKS {
-            fs::remove_file(self.top.join(".git/hooks").join(hook))?;
-        }
+        self.remove_hooks(&HOOKS)?;
         self.own(&["install"])?;
         self.own(&["pause"])?;
         self.table(table)
+    }
+
+    /// The script of a hook.
+    pub(crate) fn hook(&self, name: &str) -> PathBuf {
+        self.top.join(".git/hooks").join(name)
+    }
+
+    /// Makes room for scripts that somebody installs.
+    pub(crate) fn remove_hooks(&self, names: &[&str]) -> Outcome<()> {
+        for name in names {
+            fs::remove_file(self.hook(name))?;
+        }
+        Ok(())
+    }
+
+    /// No table.
+    pub(crate) fn without_table(&self) -> Outcome<()> {
+        Ok(fs::remove_file(self.top.join("triggers.yaml"))?)
+    }
+
+    /// A bare repository beside this one that has `main` as it is here; there is nothing else in it.
+    pub(crate) fn fresh_remote(&self) -> Outcome<()> {
+        let remote = self.remote();
+        if remote.exists() {
+            fs::remove_dir_all(&remote)?;
+        }
+        self.git(&["init", "--quiet", "--bare", "--template=", &remote.to_string_lossy()])?;
+        self.git(&["push", "--quiet", "--no-verify", &remote.to_string_lossy(), "main"])
+    }
+
+    /// Pushes a branch there.
+    pub(crate) fn push(&self, branch: &str) -> Outcome<Duration> {
+        self.timed("git", &["push", "--quiet", &self.remote().to_string_lossy(), branch])
+    }
+
+    fn remote(&self) -> PathBuf {
+        self.top.with_extension("git")
     }
 
     /// Another table.
