@@ -88,7 +88,9 @@ impl Simple {
         match self {
             Self::Everything => true,
             Self::Beginning(beginning) => path.starts_with(beginning),
-            Self::Itself(name) => path.strip_prefix(name.as_slice()).is_some_and(|rest| matches!(rest, [] | [b'/', ..])),
+            Self::Itself(name) => {
+                path.strip_prefix(name.as_slice()).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+            }
             Self::Ending(ending) => path.ends_with(ending),
         }
     }
@@ -308,7 +310,10 @@ pub(super) mod tests {
     use super::*;
 
     /// The meaning of a list without any of the shortcuts: every pattern a glob, every glob asked.
-    pub(in crate::triggers) fn plainly_compiled(patterns: &[String], subject: Subject) -> impl Fn(&[u8]) -> bool + use<> {
+    pub(in crate::triggers) fn plainly_compiled(
+        patterns: &[String],
+        subject: Subject,
+    ) -> impl Fn(&[u8]) -> bool + use<> {
         let mut set = GlobSetBuilder::new();
         let mut takes_in = Vec::new();
         for pattern in patterns {
