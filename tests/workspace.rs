@@ -31,7 +31,10 @@ fn assert_holds(made: &Workspace, f: &Fixture, commit: &str) {
 
 #[test]
 fn a_workspace_holds_the_commit_and_the_user_keeps_everything() {
-    let f = Fixture::new();
+    Fixture::of_every_format().iter().for_each(check_a_workspace_holds_the_commit_and_the_user_keeps_everything);
+}
+
+fn check_a_workspace_holds_the_commit_and_the_user_keeps_everything(f: &Fixture) {
     f.write(".gitignore", "target/\n");
     let one = f.commit("src/a", "one");
     f.commit("src/removed", "x");
@@ -47,17 +50,17 @@ fn a_workspace_holds_the_commit_and_the_user_keeps_everything() {
     f.git(["worktree", "add", "--quiet", "-b", "planner", "../planner"]);
     let before = snapshot(&f.work);
 
-    let made = prepare(&f, "planner", &two);
-    assert_holds(&made, &f, &two);
+    let made = prepare(f, "planner", &two);
+    assert_holds(&made, f, &two);
     assert_eq!(fs::read_to_string(made.path.join("src/a")).unwrap(), "two");
     write(&made.path.join("target/build"), "warm");
     write(&made.path.join("left"), "behind");
     write(&made.path.join("src/a"), "changed");
     write(&made.temporary.join("left"), "behind");
-    let other = prepare(&f, "tester", &two);
+    let other = prepare(f, "tester", &two);
     assert_ne!(other.path, made.path);
-    let made = prepare(&f, "planner", &one);
-    assert_holds(&made, &f, &one);
+    let made = prepare(f, "planner", &one);
+    assert_holds(&made, f, &one);
     assert_eq!(fs::read_to_string(made.path.join("src/a")).unwrap(), "one");
     assert!(made.path.join("target/build").exists(), "what is ignored stays, so that builds stay warm");
 
@@ -75,7 +78,7 @@ fn a_workspace_holds_the_commit_and_the_user_keeps_everything() {
 
     // With no other worktree, not even the directory stays.
     let before = snapshot(&f.work);
-    prepare(&f, "planner", &one);
+    prepare(f, "planner", &one);
     workspace::remove_all(&f.open(), &repo::environment()).unwrap();
     workspace::remove_all(&f.open(), &repo::environment()).unwrap();
     assert_eq!(snapshot(&f.work), before);
@@ -222,7 +225,10 @@ type Damage<'a> = Box<dyn Fn(&Path) + 'a>;
 
 #[test]
 fn a_workspace_that_does_not_add_up_is_made_anew() {
-    let f = Fixture::new();
+    Fixture::of_every_format().iter().for_each(check_a_workspace_that_does_not_add_up_is_made_anew);
+}
+
+fn check_a_workspace_that_does_not_add_up_is_made_anew(f: &Fixture) {
     let one = f.commit("a", "1");
     let two = f.commit("a", "2");
     let registration = f.path(".git/worktrees/tester");
@@ -264,11 +270,11 @@ fn a_workspace_that_does_not_add_up_is_made_anew() {
         ("in the middle of a merge", Box::new(|_| write(&registration.join("MERGE_HEAD"), format!("{two}\n")))),
     ];
     for (name, damage) in damages {
-        let made = prepare(&f, "tester", &two);
+        let made = prepare(f, "tester", &two);
         damage(&made.path);
         let before = (f.git(["rev-parse", "main"]), f.git(["status", "--porcelain"]));
-        let made = prepare(&f, "tester", &one);
-        assert_holds(&made, &f, &one);
+        let made = prepare(f, "tester", &one);
+        assert_holds(&made, f, &one);
         assert_eq!((f.git(["rev-parse", "main"]), f.git(["status", "--porcelain"])), before, "{name}");
         assert_eq!(f.git(["worktree", "list"]).lines().count(), 2, "{name}");
         assert!(!registration.join("MERGE_HEAD").exists(), "{name}");

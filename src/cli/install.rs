@@ -26,10 +26,22 @@ pub struct UninstallArgs {
 
 /// Installs.
 pub fn install(ui: &mut Ui, _args: &InstallArgs) -> Result<ExitCode> {
-    let repository = world::repository_here()?;
-    let report =
-        install::install(&repository, &world::own_program()?, install::STARTER_TABLE, &process::clean_environment())?;
+    let mut repository = world::repository_here()?;
+    let settled = repository.settle_home()?;
+    let installed = world::own_program().and_then(|own_program| {
+        install::install(&repository, &own_program, install::STARTER_TABLE, &process::clean_environment())
+    });
+    if settled && installed.is_err() {
+        repository.unsettle_home()?;
+    }
+    let report = installed?;
     print(ui, &report, &repository.home())?;
+    if repository.is_home_untold() {
+        ui.line(format!(
+            "{DIM}git does not record the main worktree of {}: triggers.yaml and .orchestrator lie in that directory{DIM:#}",
+            text::one_line(&repository.home().to_string_lossy())
+        ))?;
+    }
     ui.line(format!("{GREEN}installed{GREEN:#} · triggers.yaml says what starts an agent and what it may do"))?;
     ui.line(format!("{DIM}next: commit something, then `git orchestrator status`{DIM:#}"))?;
     Ok(ExitCode::SUCCESS)

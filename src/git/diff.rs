@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use git2::{Delta, DiffFindOptions, DiffLineType, DiffOptions, Patch};
+use git2::{DiffLineType, DiffOptions, Patch};
 
-use super::Repository;
+use super::object::{Id, Kind};
 use super::tree::{self, Difference, Side};
+use super::{Repository, renames};
 use crate::error::{Context as _, Error, Result};
 use crate::event::Change;
 use crate::event::visit::{Collected, Visitor};
@@ -94,7 +95,7 @@ impl Repository {
     /// by directory. Walks the two trees and skips equal subtrees: this is what a hook can afford.
     pub fn visit_changed_paths(&self, change: &Change, visitor: &mut dyn Visitor) -> Result<()> {
         let (old, new) = self.trees(change)?;
-        tree::visit_changed_paths(&self.inner, old, Some(new), visitor).map_err(|error| cannot_list(change, error))
+        tree::visit_changed_paths(self, old, Some(new), visitor).map_err(|error| cannot_list(change, error))
     }
 
     /// The changed files with their patches, sorted by path; a file whose blobs together exceed `max_file_bytes` comes
@@ -102,8 +103,7 @@ impl Repository {
     /// [`PATCH_BYTES_MAX`].
     pub fn diff(&self, change: &Change, max_file_bytes: u64) -> Result<Vec<FileDiff>> {
         let differences = self.differences(change)?;
-        let renames = self
-            .renames(change, &differences)
+        let renames = renames::find(self, &differences)
             .context(|| format!("cannot find the files that {} renames", change.head.short()))?;
         let gone: BTreeSet<&[u8]> = renames.values().map(Vec::as_slice).collect();
         let before: BTreeMap<&[u8], Side> = differences
@@ -151,71 +151,21 @@ impl Repository {
 
     fn differences(&self, change: &Change) -> Result<Vec<Difference>> {
         let (old, new) = self.trees(change)?;
-        tree::differences(&self.inner, old, Some(new)).map_err(|error| cannot_list(change, error))
+        tree::differences(self, old, Some(new)).map_err(|error| cannot_list(change, error))
     }
 
     /// The trees of both ends.
-    fn trees(&self, change: &Change) -> Result<(Option<git2::Oid>, git2::Oid)> {
-        let old = change.base.as_ref().map(|base| self.find_commit(base)).transpose()?;
-        Ok((old.map(|commit| commit.tree_id()), self.find_commit(&change.head)?.tree_id()))
-    }
-
-    /// The new names of renamed files, with the old ones.
-    fn renames(&self, change: &Change, differences: &[Difference]) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-        let odb = self.inner.odb().context(|| "cannot open the object database")?;
-        let (mut added, mut deleted, mut bytes) = (0_usize, 0_usize, 0_u64);
-        for difference in differences {
-            let side = match (difference.old, difference.new) {
-                (None, Some(side)) => {
-                    added += 1;
-                    side
-                }
-                (Some(side), None) => {
-                    deleted += 1;
-                    side
-                }
-                _ => continue,
-            };
-            if !tree::is_submodule(side.mode) {
-                bytes = bytes.saturating_add(odb.read_header(side.id).map_or(u64::MAX, |(size, _)| size as u64));
-            }
-        }
-        let pairs = added.saturating_mul(deleted);
-        if pairs == 0 || pairs > RENAME_PAIRS_MAX {
-            return Ok(BTreeMap::new());
-        }
-        // The walk above was within its limits, which keeps a tree that names itself a million times from libgit2.
-        let failed = || "cannot compare the trees";
-        let (old, new) = self.trees(change)?;
-        let old = old.map(|id| self.inner.find_tree(id)).transpose().context(failed)?;
-        let new = self.inner.find_tree(new).context(failed)?;
-        let mut options = DiffOptions::new();
-        options.include_typechange(true).skip_binary_check(true);
-        let mut diff = self.inner.diff_tree_to_tree(old.as_ref(), Some(&new), Some(&mut options)).context(failed)?;
-        let mut options = DiffFindOptions::new();
-        options.renames(true).rename_limit(RENAME_PAIRS_MAX).exact_match_only(bytes > RENAME_BYTES_MAX);
-        diff.find_similar(Some(&mut options)).context(failed)?;
-        let mut found = BTreeMap::new();
-        for delta in diff.deltas().filter(|delta| delta.status() == Delta::Renamed) {
-            if let (Some(new), Some(old)) = (delta.new_file().path_bytes(), delta.old_file().path_bytes()) {
-                found.insert(new.to_vec(), old.to_vec());
-            }
-        }
-        Ok(found)
+    fn trees(&self, change: &Change) -> Result<(Option<Id>, Id)> {
+        let tree = |commit| Id::of(&self.commit(commit)?.tree);
+        Ok((change.base.as_ref().map(tree).transpose()?, tree(&change.head)?))
     }
 
     /// Fills in hunks and counts, or why there are none.
-    fn read_patch(
-        &self,
-        old: Option<Side>,
-        new: Option<Side>,
-        max_bytes: u64,
-        file: &mut FileDiff,
-    ) -> std::result::Result<(), git2::Error> {
-        let odb = self.inner.odb()?;
+    fn read_patch(&self, old: Option<Side>, new: Option<Side>, max_bytes: u64, file: &mut FileDiff) -> Result<()> {
         let mut total = 0_u64;
         for side in [old, new].into_iter().flatten().filter(|side| !tree::is_submodule(side.mode)) {
-            total = total.saturating_add(odb.read_header(side.id)?.0 as u64);
+            let (_, size) = self.reader.header(side.id)?.ok_or_else(|| self.missing(side.id))?;
+            total = total.saturating_add(size);
         }
         if total > max_bytes {
             file.too_large = Some(total);
@@ -225,7 +175,10 @@ impl Repository {
             None => Ok(Vec::new()),
             // What git shows of a submodule.
             Some(side) if tree::is_submodule(side.mode) => Ok(format!("Subproject commit {}\n", side.id).into_bytes()),
-            Some(side) => self.inner.find_blob(side.id).map(|blob| blob.content().to_vec()),
+            Some(side) => match self.reader.object(side.id)?.ok_or_else(|| self.missing(side.id))? {
+                object if object.kind == Kind::Blob => Ok(object.bytes),
+                _ => Err(Error::failed(format!("the object {} is not a file", side.id))),
+            },
         };
         let (old, new) = (content(old)?, content(new)?);
         file.program |= new.starts_with(b"#!");
@@ -237,12 +190,13 @@ impl Repository {
         let mut options = DiffOptions::new();
         options.force_text(true).context_lines(3);
         // No path: with one, libgit2 would ask the working tree's attributes.
-        let patch = Patch::from_buffers(&old, None, &new, None, Some(&mut options))?;
-        let (_, added, removed) = patch.line_stats()?;
+        let failed = || "libgit2 cannot compare the two";
+        let patch = Patch::from_buffers(&old, None, &new, None, Some(&mut options)).context(failed)?;
+        let (_, added, removed) = patch.line_stats().context(failed)?;
         file.added = u32::try_from(added).unwrap_or(u32::MAX);
         file.removed = u32::try_from(removed).unwrap_or(u32::MAX);
         for number in 0..patch.num_hunks() {
-            file.hunks.push(read_hunk(&patch, number)?);
+            file.hunks.push(read_hunk(&patch, number).context(failed)?);
         }
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! Questions to the history that a hook can afford, because they give up after a fixed number of commits.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::{from_git, to_git};
+use super::Repository;
+use super::object::{Id, Links};
 use crate::ids::Oid;
 
 /// How many commits one search visits before it gives up: some 30 ms.
@@ -35,22 +37,22 @@ impl Reached {
 
 /// The best common ancestor of `one` and any of `others`; of several, the newest. Paints both histories from their
 /// ends, newest commit first, until nothing is left that only `one` reaches.
-pub(super) fn common_ancestor(repository: &git2::Repository, one: &Oid, others: &[Oid]) -> Result<Option<Oid>, TooFar> {
-    let mut painting = Painting { repository, reached: HashMap::new(), queue: BinaryHeap::new(), open: 0, turn: 0 };
+pub(super) fn common_ancestor(repository: &Repository, one: &Oid, others: &[Oid]) -> Result<Option<Oid>, TooFar> {
+    let mut painting = Painting { repository, known: HashMap::new(), queue: BinaryHeap::new(), open: 0, turn: 0 };
     for other in others {
-        if let Ok(id) = to_git(other) {
+        if let Ok(id) = repository.id(other) {
             painting.reach(id, Reached { other: true, ..Reached::default() });
         }
     }
-    if let Ok(id) = to_git(one) {
+    if let Ok(id) = repository.id(one) {
         painting.reach(id, Reached { one: true, ..Reached::default() });
     }
-    let mut common: Vec<(i64, git2::Oid)> = Vec::new();
+    let mut common: Vec<(i64, Id)> = Vec::new();
     for _ in 0..COMMITS_MAX {
         if painting.open == 0 && !common.is_empty() {
             break;
         }
-        let Some((time, id, reached)) = painting.next() else { break };
+        let Some((time, id, reached, parents)) = painting.next() else { break };
         let mut onwards = reached;
         if reached.one && reached.other {
             if !reached.beyond {
@@ -58,8 +60,7 @@ pub(super) fn common_ancestor(repository: &git2::Repository, one: &Oid, others: 
             }
             onwards.beyond = true;
         }
-        let Ok(commit) = repository.find_commit(id) else { continue };
-        for parent in commit.parent_ids() {
+        for parent in parents {
             painting.reach(parent, onwards);
         }
     }
@@ -67,20 +68,26 @@ pub(super) fn common_ancestor(repository: &git2::Repository, one: &Oid, others: 
     if !finished {
         return Err(TooFar);
     }
-    common.retain(|(_, id)| painting.reached.get(id).is_some_and(|reached| !reached.beyond));
+    common.retain(|(_, id)| painting.known.get(id).is_some_and(|known| !known.reached.beyond));
     // Of one second, the one found first: it is nearer to the ends.
     let best = common.into_iter().reduce(|best, next| if next.0 > best.0 { next } else { best });
-    Ok(best.and_then(|(_, id)| from_git(id).ok()))
+    Ok(best.and_then(|(_, id)| id.oid().ok()))
 }
 
 struct Painting<'a> {
-    repository: &'a git2::Repository,
-    reached: HashMap<git2::Oid, Reached>,
+    repository: &'a Repository,
+    known: HashMap<Id, Known>,
     /// By date; commits of one second in the order in which they were found.
-    queue: BinaryHeap<(i64, Reverse<usize>, git2::Oid, Seen)>,
+    queue: BinaryHeap<(i64, Reverse<usize>, Id, Seen)>,
     /// How many in the queue are open.
     open: usize,
     turn: usize,
+}
+
+/// A commit that was reached. Each is read once.
+struct Known {
+    reached: Reached,
+    links: Links,
 }
 
 /// What was known of a commit when it was queued. Orders nothing: the turn before it is unique.
@@ -100,29 +107,33 @@ impl PartialOrd for Seen {
 }
 
 impl Painting<'_> {
-    fn reach(&mut self, id: git2::Oid, from: Reached) {
-        // A commit that is not here is the edge of a shallow clone.
-        let Ok(commit) = self.repository.find_commit(id) else { return };
-        let known = self.reached.entry(id).or_default();
-        let now = known.and(from);
-        if now == *known {
+    fn reach(&mut self, id: Id, from: Reached) {
+        let known = match self.known.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                // A commit that is not here is the edge of a shallow clone.
+                let Some(links) = self.repository.reader.links(id) else { return };
+                place.insert(Known { reached: Reached::default(), links })
+            }
+        };
+        let now = known.reached.and(from);
+        if now == known.reached {
             return;
         }
-        *known = now;
+        known.reached = now;
         self.turn += 1;
         self.open += usize::from(now.is_open());
-        self.queue.push((commit.time().seconds(), Reverse(self.turn), id, Seen(now)));
+        self.queue.push((known.links.time, Reverse(self.turn), id, Seen(now)));
     }
 
     /// The next commit, with all that is known of it by now.
-    fn next(&mut self) -> Option<(i64, git2::Oid, Reached)> {
+    fn next(&mut self) -> Option<(i64, Id, Reached, Vec<Id>)> {
         loop {
             let (time, _, id, Seen(then)) = self.queue.pop()?;
             self.open -= usize::from(then.is_open());
-            let now = self.reached.get(&id).copied().unwrap_or_default();
             // Otherwise it was queued again when more became known.
-            if now == then {
-                return Some((time, id, now));
+            if let Some(known) = self.known.get(&id).filter(|known| known.reached == then) {
+                return Some((time, id, then, known.links.parents.clone()));
             }
         }
     }

@@ -1,28 +1,44 @@
-//! The one module that talks to git: reads through libgit2, changes worktrees through the git program.
+//! The one module that talks to git: reads through libgit2, and through the git program what libgit2 cannot; changes
+//! worktrees through the git program.
 //!
 //! It knows nothing of triggers or runs. Whatever it starts gets neutralised configuration (no hooks, no filters, no
 //! fsmonitor, no pager) and no environment of a hook. Objects are read as they were written: replacement refs and
 //! attributes of a working tree have no say in what a commit holds.
 
+mod cat_file;
 pub mod diff;
 pub mod history;
-pub mod person;
-mod tracked;
-pub mod workspace;
+mod library;
 mod neutral;
+mod object;
+pub mod person;
+mod place;
+mod plumbing;
 mod program;
+mod reader;
+mod renames;
+#[cfg(test)]
+mod tests;
+mod tracked;
 mod tree;
+pub mod workspace;
 
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use git2::{ErrorCode, RepositoryOpenFlags};
+use git2::ErrorCode;
 
+use self::library::Library;
+use self::object::{Id, Kind};
+use self::place::{Place, Surroundings};
+use self::plumbing::Plumbing;
+use self::reader::Reader;
 use crate::error::{Context as _, Error, Result};
 use crate::event::Actor;
 use crate::files;
 use crate::ids::Oid;
+use crate::process;
 use crate::text;
 
 /// How much of a commit message is kept.
@@ -33,11 +49,8 @@ pub const BRANCHES_MAX: usize = 1_000;
 
 /// A repository, opened once.
 pub struct Repository {
-    inner: git2::Repository,
-    git_directory: PathBuf,
-    common_directory: PathBuf,
-    worktree: Option<PathBuf>,
-    home: PathBuf,
+    reader: Box<dyn Reader>,
+    place: Place,
 }
 
 /// What a commit says.
@@ -62,13 +75,6 @@ pub struct Head {
     pub branch: Option<String>,
     /// The commit; `None` if unborn.
     pub commit: Option<Oid>,
-}
-
-/// The variables by which git tells a hook where its repository is.
-struct Surroundings {
-    git_directory: Option<OsString>,
-    worktree: Option<OsString>,
-    ceilings: OsString,
 }
 
 /// Sets libgit2 up for a process that reads each object once and ends: objects are not kept, and their ids are not
@@ -99,176 +105,160 @@ impl Repository {
 
     fn find(start: &Path, surroundings: &Surroundings) -> Result<Self> {
         let start = std::path::absolute(start).context(|| format!("cannot use the path `{}`", shown(start)))?;
-        let opened = match &surroundings.git_directory {
-            Some(path) => {
-                let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::NO_DOTGIT;
-                git2::Repository::open_ext(start.join(path), flags, [] as [&Path; 0])
+        match place::open(&start, surroundings) {
+            Ok(inner) => {
+                Ok(Self { place: Place::of_library(&inner, &start, surroundings)?, reader: Box::new(Library(inner)) })
             }
-            None => git2::Repository::open_ext(
-                &start,
-                RepositoryOpenFlags::empty(),
-                env::split_paths(&surroundings.ceilings).filter(|path| path.is_absolute()),
-            ),
-        };
-        let inner = opened.map_err(|error| explain_opening(&error, &start))?;
-        let home = home_of(&inner)?;
-        let worktree = match (&surroundings.worktree, &surroundings.git_directory) {
-            (Some(worktree), _) => Some(start.join(worktree)),
-            // Git's own rule: whoever names the git directory and no worktree stands at the top of it. But who stands in
-            // the git directory itself is told so about a push that arrives (`GIT_DIR=.`), and the worktree is elsewhere.
-            (None, Some(path)) if path != "." && !inner.is_bare() && !has_worktree_setting(&inner) => Some(start),
-            (None, _) => inner.workdir().map(Path::to_path_buf),
-        };
-        let worktree = worktree.map(|path| path.canonicalize().unwrap_or(path)).map(|path| plain(&path));
-        Ok(Self {
-            git_directory: plain(inner.path()),
-            common_directory: plain(inner.commondir()),
-            worktree,
-            home,
-            inner,
-        })
+            Err(error) if matches!(error.code(), ErrorCode::NotFound | ErrorCode::Owner) => {
+                Err(explain_opening(&error, &start))
+            }
+            // SHA-256 ids, reftable, an extension that libgit2 does not know: git is the judge.
+            Err(_) => Self::find_with_git(&start, surroundings),
+        }
+    }
+
+    /// The same, read by the git program.
+    fn find_with_git(start: &Path, surroundings: &Surroundings) -> Result<Self> {
+        let environment = process::clean_environment();
+        let (place, format) = Place::of_git(start, surroundings, &environment)?;
+        let reader = Plumbing::new(&place.git_directory, &place.common_directory, format, environment)?;
+        Ok(Self { reader: Box::new(reader), place })
     }
 
     /// The common git directory: shared by all worktrees.
     pub fn common_directory(&self) -> &Path {
-        &self.common_directory
+        &self.place.common_directory
     }
 
     /// The git directory of this worktree.
     pub fn git_directory(&self) -> &Path {
-        &self.git_directory
+        &self.place.git_directory
     }
 
     /// The top of this worktree; `None` in a bare repository.
     pub fn worktree(&self) -> Option<&Path> {
-        self.worktree.as_deref()
+        self.place.worktree.as_deref()
     }
 
     /// The top of this worktree; the git directory, in a bare repository.
     pub fn place(&self) -> &Path {
-        self.worktree().unwrap_or(&self.git_directory)
+        self.worktree().unwrap_or(self.git_directory())
     }
 
     /// The directory that holds `.orchestrator`: the top of the main worktree, or the git directory where there is none
-    /// (a bare repository) or where its worktree cannot be told from every linked one (`--separate-git-dir`).
+    /// (a bare repository) or where nothing tells which it is (see [`Repository::is_home_untold`]).
     pub fn home(&self) -> PathBuf {
-        self.home.clone()
+        self.place.home.clone()
+    }
+
+    /// Whether there is a main worktree, and neither git nor [`Repository::settle_home`] has written down where: git
+    /// does not for `--separate-git-dir`.
+    pub fn is_home_untold(&self) -> bool {
+        self.place.is_untold
+    }
+
+    /// Writes down that this worktree is the main one, where git does not and this is it, so that every linked worktree
+    /// finds the same home. Returns whether it did. What already lies in the git directory stays the home.
+    pub fn settle_home(&mut self) -> Result<bool> {
+        let Some(top) = self.place.worktree.clone().filter(|_| self.place.is_untold) else { return Ok(false) };
+        let is_main = self.place.git_directory == self.place.common_directory;
+        if !is_main || self.place.home.join(".orchestrator").symlink_metadata().is_ok() {
+            return Ok(false);
+        }
+        place::record_main(&self.place.common_directory, &top)?;
+        (self.place.home, self.place.is_untold) = (top, false);
+        Ok(true)
+    }
+
+    /// Takes back what [`Repository::settle_home`] did.
+    pub fn unsettle_home(&mut self) -> Result<()> {
+        place::forget_main(&self.place.common_directory)?;
+        (self.place.home, self.place.is_untold) = (self.place.common_directory.clone(), true);
+        Ok(())
     }
 
     /// Whether history was cut off by `--depth`.
     pub fn is_shallow(&self) -> bool {
-        self.inner.is_shallow()
+        self.reader.is_shallow()
     }
 
     /// Where HEAD points.
     pub fn head(&self) -> Result<Head> {
-        let failed = || "cannot read HEAD".to_owned();
-        let head = self.inner.find_reference("HEAD").context(failed)?;
-        let branch = head.symbolic_target_bytes().map(|name| {
-            let short = name.strip_prefix(b"refs/heads/".as_slice()).unwrap_or(name);
-            text::bytes_line(short)
-        });
-        let commit = match head.resolve() {
-            Ok(reference) => Some(from_git(reference.peel_to_commit().context(failed)?.id())?),
-            Err(error) if error.code() == ErrorCode::NotFound => None,
-            Err(error) => return Err(Error::failed(failed()).because(error)),
-        };
-        Ok(Head { branch, commit })
+        self.reader.head()
     }
 
     /// The commit that a person's `revision` names.
     pub fn resolve(&self, revision: &str) -> Result<Oid> {
-        let name = text::one_line(text::prefix_bytes(revision, 200));
-        let object = self.inner.revparse_single(revision).map_err(|error| {
-            if error.code() == ErrorCode::NotFound {
-                Error::not_found(format!("there is no revision `{name}`"))
-                    .hint("`git log --oneline --all` lists what there is")
-            } else if error.code() == ErrorCode::Ambiguous {
-                Error::usage(format!("`{name}` may mean more than one object")).hint("type more of its digits")
-            } else {
-                Error::usage(format!("`{name}` is no revision")).because(error)
-            }
-        })?;
-        let commit = object
-            .peel_to_commit()
-            .map_err(|error| Error::usage(format!("`{name}` does not name a commit")).because(error))?;
-        from_git(commit.id())
+        self.reader.resolve(revision, &text::one_line(text::prefix_bytes(revision, 200)))
     }
 
     /// What a commit says.
     pub fn commit(&self, id: &Oid) -> Result<Commit> {
-        let commit = self.find_commit(id)?;
-        let author = commit.author();
-        let message = commit.message_raw_bytes();
-        // Cut before decoding: a replaced byte takes three.
-        let cut = &message[..message.len().min(MESSAGE_BYTES_MAX)];
-        let message = String::from_utf8_lossy(cut);
-        Ok(Commit {
-            id: id.clone(),
-            tree: from_git(commit.tree_id())?,
-            parents: commit.parent_ids().map(from_git).collect::<Result<_>>()?,
-            author: Actor {
-                name: String::from_utf8_lossy(author.name_bytes()).into_owned(),
-                email: String::from_utf8_lossy(author.email_bytes()).into_owned(),
-            },
-            message: text::prefix_bytes(&message, MESSAGE_BYTES_MAX).to_owned(),
-        })
+        if let Some(commit) = self.reader.commit(self.id(id)?)? {
+            return Ok(commit);
+        }
+        if self.is_shallow() {
+            return Err(Error::not_found(format!("commit {} is not here: this is a shallow clone", id.short()))
+                .hint("`git fetch --unshallow` gets the rest of the history"));
+        }
+        Err(Error::not_found(format!("there is no commit {} here", id.short())))
     }
 
     /// The bytes of the file at `path` in this commit, if it is a regular file of at most `max_bytes`.
     pub fn blob_at(&self, commit: &Oid, path: &[u8], max_bytes: u64) -> Result<Option<Vec<u8>>> {
         let failed = || format!("cannot read `{}` of {}", text::bytes_line(path), commit.short());
-        let mut tree = self.find_commit(commit)?.tree().context(failed)?;
+        let mut tree = Id::of(&self.commit(commit)?.tree)?;
         let mut names = path.split(|byte| *byte == b'/').peekable();
         while let Some(name) = names.next() {
-            let Some(entry) = tree.iter().find(|entry| entry.name_bytes() == name).map(|entry| entry.to_owned()) else {
-                return Ok(None);
-            };
+            let bytes = self.tree(tree).context(failed)?;
+            let Some(side) = tree::find(&bytes, self.reader.format(), name).context(failed)? else { return Ok(None) };
             if names.peek().is_some() {
-                if entry.kind() != Some(git2::ObjectType::Tree) {
+                if !tree::is_tree(side.mode) {
                     return Ok(None);
                 }
-                tree = self.inner.find_tree(entry.id()).context(failed)?;
+                tree = side.id;
                 continue;
             }
-            if !tree::is_regular_file(entry.filemode_raw()) {
+            if !tree::is_regular_file(side.mode) {
                 return Ok(None);
             }
-            let (size, kind) = self.inner.odb().context(failed)?.read_header(entry.id()).context(failed)?;
-            if kind != git2::ObjectType::Blob || size as u64 > max_bytes {
+            let id = side.id;
+            let header = self.reader.header(id).context(failed)?;
+            let (kind, bytes) = header.ok_or_else(|| self.missing(id)).context(failed)?;
+            if kind != Kind::Blob || bytes > max_bytes {
                 return Ok(None);
             }
-            return Ok(Some(self.inner.find_blob(entry.id()).context(failed)?.content().to_vec()));
+            let object = self.reader.object(id).context(failed)?;
+            return Ok(Some(object.ok_or_else(|| self.missing(id)).context(failed)?.bytes));
         }
         Ok(None)
     }
 
     /// Whether the object database holds this commit. An annotated tag is no commit.
     pub fn has_commit(&self, id: &Oid) -> bool {
-        to_git(id).is_ok_and(|id| self.inner.find_commit(id).is_ok())
+        self.id(id).is_ok_and(|id| self.reader.links(id).is_some())
     }
 
     /// The commit an object stands for: itself, or what a tag names. `None` for a tag of a tree or blob, or an object
     /// that is not here.
     pub fn commit_of(&self, id: &Oid) -> Option<Oid> {
-        let object = self.inner.find_object(to_git(id).ok()?, None).ok()?;
-        from_git(object.peel_to_commit().ok()?.id()).ok()
+        self.reader.peeled(self.id(id).ok()?)?.oid().ok()
     }
 
     /// The first parent; `None` for a root commit, and for one at the edge of a shallow clone.
     pub fn first_parent(&self, id: &Oid) -> Result<Option<Oid>> {
-        self.find_commit(id)?.parent_ids().next().map(from_git).transpose()
+        Ok(self.commit(id)?.parents.into_iter().next())
     }
 
     /// The best common ancestor of `one` and any of `others`, themselves included. `None` where there is none, or where
     /// it is not found among [`history::COMMITS_MAX`] commits: a hook must not read a whole history.
     pub fn common_ancestor(&self, one: &Oid, others: &[Oid]) -> Option<Oid> {
-        history::common_ancestor(&self.inner, one, others).ok().flatten()
+        history::common_ancestor(self, one, others).ok().flatten()
     }
 
     /// Whether `old` is `new` or one of its ancestors; `None` where that is not found out in time.
     pub fn is_ancestor(&self, old: &Oid, new: &Oid) -> Option<bool> {
-        let base = history::common_ancestor(&self.inner, new, std::slice::from_ref(old)).ok()?;
+        let base = history::common_ancestor(self, new, std::slice::from_ref(old)).ok()?;
         Some(base.as_ref() == Some(old))
     }
 
@@ -278,19 +268,16 @@ impl Repository {
         if remote.is_empty() || remote.contains(['*', '?', '[', '\\', '\0', ':']) {
             return Vec::new();
         }
-        let Ok(references) = self.inner.references_glob(&format!("refs/remotes/{remote}/*")) else { return Vec::new() };
-        let commit = |reference: git2::Reference<'_>| from_git(reference.peel_to_commit().ok()?.id()).ok();
-        references.flatten().take(BRANCHES_MAX).filter_map(commit).collect()
+        let tips = self.reader.tips(&format!("refs/remotes/{remote}/"), BRANCHES_MAX);
+        tips.into_iter().filter_map(|tip| self.reader.peeled(tip.id)?.oid().ok()).collect()
     }
 
     /// The branches, without `refs/heads/`, and where they stand; at most [`BRANCHES_MAX`].
     pub fn branches(&self) -> Vec<(String, Oid)> {
-        let Ok(references) = self.inner.references_glob("refs/heads/*") else { return Vec::new() };
-        let branch = |reference: git2::Reference<'_>| {
-            let name = text::bytes_line(reference.name_bytes().strip_prefix(b"refs/heads/")?);
-            Some((name, from_git(reference.target()?).ok()?))
+        let branch = |tip: object::Tip| {
+            Some((text::bytes_line(tip.name.strip_prefix(b"refs/heads/")?), tip.id.oid().ok()?))
         };
-        references.flatten().take(BRANCHES_MAX).filter_map(branch).collect()
+        self.reader.tips("refs/heads/", BRANCHES_MAX).into_iter().filter_map(branch).collect()
     }
 
     /// The branches that stand at this commit, without `refs/heads/`; looks at [`BRANCHES_MAX`].
@@ -304,7 +291,7 @@ impl Repository {
         use std::io::{Read as _, Seek as _, SeekFrom};
         // An entry is as long as a branch's name or a subject line; the file grows for ever.
         const TAIL_BYTES: u64 = 4096;
-        let mut file = files::open(&self.git_directory.join("logs/HEAD")).ok()??;
+        let mut file = files::open(&self.git_directory().join("logs/HEAD")).ok()??;
         let end = file.seek(SeekFrom::End(0)).ok()?;
         file.seek(SeekFrom::Start(end.saturating_sub(TAIL_BYTES))).ok()?;
         let mut tail = Vec::new();
@@ -316,55 +303,46 @@ impl Repository {
 
     /// The commit in a pseudo-ref of this worktree, such as `ORIG_HEAD`.
     pub fn pseudo_ref(&self, name: &str) -> Option<Oid> {
-        from_git(self.inner.find_reference(name).ok()?.peel_to_commit().ok()?.id()).ok()
+        self.reader.pseudo_ref(name)
     }
 
-    fn find_commit(&self, id: &Oid) -> Result<git2::Commit<'_>> {
-        self.inner.find_commit(to_git(id)?).map_err(|error| {
-            if error.code() != ErrorCode::NotFound {
-                Error::failed(format!("cannot read commit {}", id.short())).because(error)
-            } else if self.is_shallow() {
-                Error::not_found(format!("commit {} is not here: this is a shallow clone", id.short()))
-                    .hint("`git fetch --unshallow` gets the rest of the history")
-            } else {
-                Error::not_found(format!("there is no commit {} here", id.short()))
-            }
-        })
+    /// The id as this repository's trees hold it.
+    fn id(&self, id: &Oid) -> Result<Id> {
+        let own = Some(Id::of(id)?).filter(|id| id.format() == self.reader.format());
+        own.ok_or_else(|| Error::failed(format!("`{id}` is no object id of this repository")))
+    }
+
+    /// The bytes of a tree.
+    fn tree(&self, id: Id) -> Result<Vec<u8>> {
+        let object = self.reader.object(id)?.ok_or_else(|| self.missing(id))?;
+        if object.kind != Kind::Tree {
+            return Err(Error::failed(format!("the object {id} is not a tree")));
+        }
+        Ok(object.bytes)
+    }
+
+    /// What to say of an object that a commit needs and that is not here.
+    fn missing(&self, id: Id) -> Error {
+        let id = id.to_string();
+        let id = text::prefix_bytes(&id, 7);
+        if place::is_partial(self.common_directory()) {
+            return Error::not_found(format!("the object {id} is not here: a partial clone leaves it with its remote"))
+                .hint("`git backfill` (git 2.49), or `git fetch --refetch --no-filter`, gets what is missing");
+        }
+        Error::failed(format!("the object {id} is not here")).hint("`git fsck` says what else is missing")
     }
 }
 
-/// The directory that all worktrees of this repository agree on.
-fn home_of(repository: &git2::Repository) -> Result<PathBuf> {
-    let common = repository.commondir();
-    let main;
-    let main_repository = if repository.is_worktree() {
-        main = git2::Repository::open_ext(
-            common,
-            RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::NO_DOTGIT,
-            [] as [&Path; 0],
-        )
-        .map_err(|error| explain_opening(&error, common))?;
-        &main
-    } else {
-        repository
-    };
-    if main_repository.is_bare() {
-        return Ok(plain(common));
-    }
-    if has_worktree_setting(main_repository) || common.file_name().is_some_and(|name| name == ".git") {
-        return Ok(plain(main_repository.workdir().unwrap_or(common)));
-    }
-    Ok(plain(common))
+fn no_revision(shown: &str) -> Error {
+    Error::not_found(format!("there is no revision `{shown}`")).hint("`git log --oneline --all` lists what there is")
 }
 
-/// Whether the configuration, and not the place of the git directory, says where the worktree is.
-fn has_worktree_setting(repository: &git2::Repository) -> bool {
-    repository.config().is_ok_and(|config| config.get_entry("core.worktree").is_ok())
+fn ambiguous_revision(shown: &str) -> Error {
+    Error::usage(format!("`{shown}` may mean more than one object")).hint("type more of its digits")
 }
 
-/// Without the trailing slash that libgit2 puts behind a directory.
-fn plain(path: &Path) -> PathBuf {
-    path.components().collect()
+fn names_no_commit(shown: &str) -> Error {
+    Error::usage(format!("`{shown}` does not name a commit"))
 }
 
 /// A path as one line of text.
@@ -385,32 +363,5 @@ fn explain_opening(error: &git2::Error, start: &Path) -> Error {
         return Error::refused(format!("the repository at {place} belongs to another user"))
             .hint(format!("if you trust it: git config --global --add safe.directory {place}"));
     }
-    let lower = said.to_ascii_lowercase();
-    if lower.contains("sha256") || lower.contains("object format") || lower.contains("objectformat") {
-        return Error::failed(format!(
-            "the repository at {place} uses SHA-256 object ids, which are not supported yet"
-        ));
-    }
-    if lower.contains("refstorage") || lower.contains("reftable") {
-        return Error::failed(format!(
-            "the repository at {place} keeps its refs as reftable, which is not supported yet"
-        ))
-        .hint("`git refs migrate --ref-format=files` turns them into files");
-    }
-    if lower.contains("partialclone") {
-        return Error::failed(format!("the repository at {place} is a partial clone, which is not supported yet"))
-            .hint("clone it without `--filter`");
-    }
     Error::failed(format!("cannot open the repository at {place}: {}", text::one_line(said)))
-}
-
-/// Our id as libgit2's.
-fn to_git(id: &Oid) -> Result<git2::Oid> {
-    git2::Oid::from_str(id.as_str())
-        .map_err(|error| Error::failed(format!("`{id}` is no object id of this repository")).because(error))
-}
-
-/// Libgit2's id as ours.
-fn from_git(id: git2::Oid) -> Result<Oid> {
-    id.to_string().parse()
 }

@@ -12,10 +12,13 @@ use std::os::unix::ffi::OsStringExt as _;
 /// then the old file, its id and mode, and the new file, its id and mode.
 const PLAIN_DIFF: &str = r#"sh -c 'diff -u --label "a/$1" --label "b/$1" -- "$2" "$5" || test $? -eq 1' diff"#;
 
-/// The person's and the system's files are not read at all; nothing asks, nothing pages, `git status` writes nothing.
-pub(super) const VARIABLES: [(&str, &str); 5] = [
+/// The person's and the system's files are not read at all; nothing asks, nothing pages, `git status` writes nothing;
+/// an object that a partial clone has left with its remote is missing, and one that was replaced reads as it was written.
+pub(super) const VARIABLES: [(&str, &str); 7] = [
     ("GIT_CONFIG_GLOBAL", "/dev/null"),
     ("GIT_CONFIG_NOSYSTEM", "1"),
+    ("GIT_NO_LAZY_FETCH", "1"),
+    ("GIT_NO_REPLACE_OBJECTS", "1"),
     ("GIT_OPTIONAL_LOCKS", "0"),
     ("GIT_PAGER", "cat"),
     ("GIT_TERMINAL_PROMPT", "0"),

@@ -1,5 +1,5 @@
-//! The git program, for what libgit2 must not do: checking files out (it would run what a repository configures) and
-//! reading configuration as git itself reads it.
+//! The git program, for what libgit2 must not do (checking files out would run what a repository configures), for
+//! configuration as git itself reads it, and for repositories that libgit2 cannot read.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -20,14 +20,35 @@ impl Repository {
     /// The path in the setting `key`, as git itself reads it in `environment`: all files, conditional includes and
     /// variables, `~` expanded. `None` if it is not set.
     pub fn path_setting(&self, key: &str, environment: &Environment) -> Result<Option<PathBuf>> {
-        let program = find(environment)?;
-        let mut environment = environment.clone();
-        environment.insert("GIT_DIR".into(), self.git_directory().into());
-        let arguments = ["config", "--type=path", "-z", "--get", key].map(OsStr::new);
-        let (code, output) = execute(&program, &arguments, self.place(), environment, None, &[0, 1])?;
-        let value = output.strip_suffix(b"\0").unwrap_or(&output).to_vec();
-        Ok((code == 0).then(|| PathBuf::from(OsString::from_vec(value))))
+        let value = setting(environment, self.git_directory(), self.place(), &["--type=path", "--get", key])?;
+        Ok(value.map(|value| PathBuf::from(OsString::from_vec(value))))
     }
+}
+
+/// What `git config` prints for this question in the person's own environment; `None` if it is not set.
+pub(super) fn setting(
+    environment: &Environment,
+    git_directory: &Path,
+    directory: &Path,
+    question: &[&str],
+) -> Result<Option<Vec<u8>>> {
+    let program = find(environment)?;
+    let mut environment = environment.clone();
+    environment.insert("GIT_DIR".into(), git_directory.into());
+    let arguments: Vec<&OsStr> = ["config", "-z"].iter().chain(question).map(OsStr::new).collect();
+    let (code, output) = execute(&program, &arguments, directory, environment, None, &[0, 1])?;
+    Ok((code == 0).then(|| output.strip_suffix(b"\0").unwrap_or(&output).to_vec()))
+}
+
+/// The git directory as git finds it from `directory` in this environment, which may name it. Git refuses here what it
+/// does not know or trust.
+pub(super) fn git_directory(directory: &Path, mut environment: Environment) -> Result<PathBuf> {
+    let program = find(&environment)?;
+    environment.insert("LC_ALL".into(), "C".into());
+    let arguments = ["rev-parse", "--absolute-git-dir"].map(OsStr::new);
+    let (_, mut output) = execute(&program, &arguments, directory, environment, None, &[0])?;
+    output.pop_if(|byte| *byte == b'\n');
+    Ok(PathBuf::from(OsString::from_vec(output)))
 }
 
 /// The git program, with an environment in which it executes nothing but itself.
@@ -45,6 +66,8 @@ impl Git {
             !name.as_bytes().starts_with(b"GIT") || name.as_bytes().starts_with(b"GIT_ORCHESTRATOR_")
         });
         environment.insert("LC_ALL".into(), "C".into());
+        // Nothing here goes online. An older git does not know `GIT_NO_LAZY_FETCH`, and every git knows this.
+        environment.insert("GIT_ALLOW_PROTOCOL".into(), "".into());
         Ok(Self { program, environment })
     }
 
@@ -86,8 +109,47 @@ impl Git {
     }
 }
 
+/// Git, where it only reads one repository's objects and refs: no command of the repository's configuration is called
+/// for that, so that its keys need not be listed first.
+pub(super) struct Reading {
+    program: PathBuf,
+    environment: Environment,
+    git_directory: PathBuf,
+}
+
+impl Reading {
+    pub(super) fn new(environment: &Environment, git_directory: &Path) -> Result<Self> {
+        let Git { program, mut environment } = Git::new(environment)?;
+        environment.extend(neutral::variables(&BTreeSet::new()));
+        environment.insert("GIT_DIR".into(), git_directory.into());
+        // A file that cannot be there: an empty one would make git speak.
+        environment.insert("GIT_GRAFT_FILE".into(), "/dev/null/none".into());
+        Ok(Self { program, environment, git_directory: git_directory.to_path_buf() })
+    }
+
+    pub(super) fn git_directory(&self) -> &Path {
+        &self.git_directory
+    }
+
+    /// One of the `good` exit codes and what git printed.
+    pub(super) fn ask(&self, arguments: &[&OsStr], good: &[i32]) -> Result<(i32, Vec<u8>)> {
+        execute(&self.program, arguments, &self.git_directory, self.environment.clone(), None, good)
+    }
+
+    /// The command, to be given its streams.
+    pub(super) fn command(&self, arguments: &[&OsStr]) -> duct::Expression {
+        duct::cmd(&self.program, arguments).dir(&self.git_directory).full_env(&self.environment)
+    }
+}
+
 fn find(environment: &Environment) -> Result<PathBuf> {
+    // A hook's git may be on no PATH but the one it made for its hooks.
+    let beside_hooks = || {
+        let program = PathBuf::from(std::env::var_os("GIT_EXEC_PATH")?).join("git");
+        Some(program).filter(|program| program.is_absolute() && process::is_executable(program))
+    };
     process::find_program("git", environment)
+        .or_else(beside_hooks)
         .ok_or_else(|| Error::failed("there is no `git` on PATH").hint("install git, or add its directory to PATH"))
 }
 

@@ -8,9 +8,10 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
-use crate::error::{Context as _, Error, Result};
+use super::Repository;
+use super::object::{Format, Id};
+use crate::error::{Error, Result};
 use crate::event::visit::Visitor;
-use crate::text;
 
 /// The most paths that one change may touch.
 pub(super) const PATHS_MAX: usize = 1_000_000;
@@ -32,13 +33,18 @@ pub(super) fn is_submodule(mode: i32) -> bool {
     mode & 0o170_000 == 0o160_000
 }
 
+/// Whether a mode is that of a directory.
+pub(super) fn is_tree(mode: i32) -> bool {
+    mode & 0o170_000 == 0o040_000
+}
+
 /// What stands at a path on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Side {
     /// The mode, as the tree has it.
     pub(super) mode: i32,
     /// The object.
-    pub(super) id: git2::Oid,
+    pub(super) id: Id,
 }
 
 impl Side {
@@ -69,12 +75,12 @@ pub(super) struct Difference {
 struct Entry<'a> {
     name: &'a [u8],
     mode: i32,
-    id: git2::Oid,
+    id: Id,
 }
 
 impl Entry<'_> {
     fn is_tree(&self) -> bool {
-        self.mode & 0o170_000 == 0o040_000
+        is_tree(self.mode)
     }
 
     /// Git's order: a directory sorts as if its name ended in a slash.
@@ -84,15 +90,16 @@ impl Entry<'_> {
     }
 }
 
-/// Reads a tree's bytes entry by entry: octal mode, space, name, NUL, 20 bytes of id.
+/// Reads a tree's bytes entry by entry: octal mode, space, name, NUL, the id's 20 or 32 bytes.
 struct Entries<'a> {
+    format: Format,
     rest: &'a [u8],
     next: Option<Entry<'a>>,
 }
 
 impl<'a> Entries<'a> {
-    fn of(bytes: &'a [u8]) -> Result<Self> {
-        let mut entries = Self { rest: bytes, next: None };
+    fn of(bytes: &'a [u8], format: Format) -> Result<Self> {
+        let mut entries = Self { format, rest: bytes, next: None };
         entries.advance()?;
         Ok(entries)
     }
@@ -101,7 +108,7 @@ impl<'a> Entries<'a> {
     fn advance(&mut self) -> Result<Option<Entry<'a>>> {
         let taken = self.next.take();
         if !self.rest.is_empty() {
-            let (entry, rest) = entry(self.rest).ok_or_else(|| Error::failed("a tree does not read"))?;
+            let (entry, rest) = entry(self.rest, self.format).ok_or_else(|| Error::failed("a tree does not read"))?;
             (self.next, self.rest) = (Some(entry), rest);
         }
         Ok(taken)
@@ -109,25 +116,40 @@ impl<'a> Entries<'a> {
 }
 
 /// The first entry of a tree's bytes, and what follows it.
-fn entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
-    /// Of a SHA-1; repositories of SHA-256 ids are not opened.
-    const ID_BYTES: usize = 20;
+fn entry(bytes: &[u8], format: Format) -> Option<(Entry<'_>, &[u8])> {
     let space = bytes.iter().take(8).position(|byte| *byte == b' ')?;
     let (mode, rest) = (bytes.get(..space)?, bytes.get(space + 1..)?);
     // At most seven digits, which an `i32` holds.
     let digit = |mode: i32, digit: &u8| matches!(digit, b'0'..=b'7').then(|| mode * 8 + i32::from(digit - b'0'));
     let mode = mode.iter().try_fold(0, digit).filter(|_| space > 0)?;
     let nul = rest.iter().position(|byte| *byte == 0).filter(|at| *at > 0)?;
-    let (id, after) = rest.get(nul + 1..)?.split_at_checked(ID_BYTES)?;
-    Some((Entry { name: rest.get(..nul)?, mode, id: git2::Oid::from_bytes(id).ok()? }, after))
+    let (id, after) = rest.get(nul + 1..)?.split_at_checked(format.bytes())?;
+    Some((Entry { name: rest.get(..nul)?, mode, id: Id::from_bytes(id)? }, after))
+}
+
+/// What stands under this name in a tree of these bytes.
+pub(super) fn find(bytes: &[u8], format: Format, name: &[u8]) -> Result<Option<Side>> {
+    let mut entries = Entries::of(bytes, format)?;
+    while let Some(entry) = entries.advance()? {
+        if entry.name == name {
+            return Ok(Some(Side { mode: entry.mode, id: entry.id }));
+        }
+    }
+    Ok(None)
+}
+
+/// The names in a tree of these bytes.
+pub(super) fn names(bytes: &[u8], format: Format) -> Result<Vec<&[u8]>> {
+    let mut entries = Entries::of(bytes, format)?;
+    let mut names = Vec::new();
+    while let Some(entry) = entries.advance()? {
+        names.push(entry.name);
+    }
+    Ok(names)
 }
 
 /// What differs between the trees, sorted by path, each path once. `None` is the empty tree.
-pub(super) fn differences(
-    repository: &git2::Repository,
-    old: Option<git2::Oid>,
-    new: Option<git2::Oid>,
-) -> Result<Vec<Difference>> {
+pub(super) fn differences(repository: &Repository, old: Option<Id>, new: Option<Id>) -> Result<Vec<Difference>> {
     let mut found = Vec::new();
     walk(
         repository,
@@ -147,9 +169,9 @@ pub(super) fn differences(
 /// Tells the paths of [`differences`], as far as the visitor wants them. In a tree that is not sorted, one may come
 /// twice.
 pub(super) fn visit_changed_paths(
-    repository: &git2::Repository,
-    old: Option<git2::Oid>,
-    new: Option<git2::Oid>,
+    repository: &Repository,
+    old: Option<Id>,
+    new: Option<Id>,
     visitor: &mut dyn Visitor,
 ) -> Result<()> {
     // Both closures need it, never at once.
@@ -168,20 +190,21 @@ struct Open {
     /// The path in front of its names: empty, or with a slash at its end.
     prefix: Vec<u8>,
     depth: usize,
-    old: Option<git2::Oid>,
-    new: Option<git2::Oid>,
+    old: Option<Id>,
+    new: Option<Id>,
 }
 
 /// Visits each path at which the trees differ, depth first, the paths directly in a directory before those below it.
 /// A directory below the top is asked for before it is read. In a tree that is not sorted, a path may come twice.
 fn walk(
-    repository: &git2::Repository,
-    old: Option<git2::Oid>,
-    new: Option<git2::Oid>,
+    repository: &Repository,
+    old: Option<Id>,
+    new: Option<Id>,
     mut wants: impl FnMut(&[u8]) -> bool,
     mut visit: impl FnMut(&[u8], Option<Side>, Option<Side>) -> ControlFlow<()>,
 ) -> Result<()> {
-    let database = repository.odb().context(|| "cannot open the object database")?;
+    let format = repository.reader.format();
+    let read = |tree: Option<Id>| tree.map(|id| repository.tree(id)).transpose();
     let (mut count, mut bytes) = (0, 0);
     let mut open = vec![Open { prefix: Vec::new(), depth: 0, old, new }];
     let mut below = Vec::new();
@@ -192,9 +215,9 @@ fn walk(
         if depth > DEPTH_MAX {
             return Err(Error::failed(format!("directories are nested deeper than {DEPTH_MAX}")));
         }
-        let (old, new) = (read(&database, old)?, read(&database, new)?);
-        let mut old = Entries::of(old.as_ref().map_or(&[], |tree| tree.data()))?;
-        let mut new = Entries::of(new.as_ref().map_or(&[], |tree| tree.data()))?;
+        let (old, new) = (read(old)?, read(new)?);
+        let mut old = Entries::of(old.as_deref().unwrap_or_default(), format)?;
+        let mut new = Entries::of(new.as_deref().unwrap_or_default(), format)?;
         let in_front = prefix.len();
         // One buffer for the names of all files of a directory.
         let mut path = prefix;
@@ -236,14 +259,4 @@ fn walk(
         open.extend(below.drain(..).rev());
     }
     Ok(())
-}
-
-fn read<'a>(database: &'a git2::Odb<'_>, tree: Option<git2::Oid>) -> Result<Option<git2::OdbObject<'a>>> {
-    let Some(id) = tree else { return Ok(None) };
-    let name = || text::one_line(&id.to_string());
-    let object = database.read(id).context(|| format!("cannot read the tree {}", name()))?;
-    if object.kind() != git2::ObjectType::Tree {
-        return Err(Error::failed(format!("the object {} is not a tree", name())));
-    }
-    Ok(Some(object))
 }

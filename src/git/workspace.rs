@@ -81,7 +81,7 @@ pub fn prepare(repository: &Repository, role: &str, commit: &Oid, environment: &
     }
     let git = Git::new(environment)?;
     match registration_of(common, &path)? {
-        Some(registration) if is_sound(&path, &registration) => {
+        Some(registration) if is_sound(&git, &path, &registration) => {
             // What cannot be cleaned (an unreadable directory, a damaged index) is thrown away.
             if let Err(error) = fill(&git, &path, &registration, commit) {
                 tracing::debug!(error = %error.chain(), "the workspace is made anew");
@@ -120,7 +120,7 @@ pub fn changes(
     let path = &workspace.path;
     let git = Git::new(environment)?;
     let registration = registration_of(repository.common_directory(), path)?;
-    let Some(registration) = registration.filter(|registration| is_sound(path, registration)) else {
+    let Some(registration) = registration.filter(|registration| is_sound(&git, path, registration)) else {
         return Ok(Changes { tracked: vec![".git".to_owned()], new: Vec::new() });
     };
     let keys = git.configured_keys(&registration)?;
@@ -130,8 +130,7 @@ pub fn changes(
     let listed = git.run(&registration, Some(path), &keys, &arguments)?;
     let mut changes = Changes::default();
     // What git compares with is HEAD, so that it has to be the commit still.
-    let head = files::read(&registration.join("HEAD"), 4096)?;
-    if head.is_none_or(|head| head.trim_ascii() != commit.as_str().as_bytes()) {
+    if detached_head(&git, &registration)?.as_ref() != Some(commit) {
         changes.tracked.push("HEAD".to_owned());
     }
     // Two letters, a blank, the path.
@@ -185,7 +184,7 @@ fn make(git: &Git, common: &Path, path: &Path, commit: &Oid) -> Result<()> {
 /// Brings a sound worktree to the commit and removes what does not belong to it.
 fn fill(git: &Git, path: &Path, registration: &Path, commit: &Oid) -> Result<()> {
     // Left by a git that was killed; the worktree is ours and one run at a time works in it.
-    for lock in ["index.lock", "HEAD.lock"] {
+    for lock in ["index.lock", "HEAD.lock", "reftable/tables.list.lock"] {
         match fs::remove_file(registration.join(lock)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::failed(format!("cannot remove {lock} in {}", shown(registration))).because(error));
@@ -349,19 +348,37 @@ fn lexically_resolved(path: &Path) -> PathBuf {
 
 /// Whether the worktree's `.git` still leads to its registration, and its HEAD is detached: if it were on a branch,
 /// moving it would move the branch.
-fn is_sound(path: &Path, registration: &Path) -> bool {
+fn is_sound(git: &Git, path: &Path, registration: &Path) -> bool {
     let is_directory = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
     let link = files::read(&path.join(".git"), 64 * 1024).ok().flatten();
     let leads_back = link.as_deref().and_then(|bytes| bytes.strip_prefix(b"gitdir: ")).is_some_and(|target| {
         path.join(OsStr::from_bytes(target.trim_ascii_end())).canonicalize().ok() == registration.canonicalize().ok()
     });
-    let head = files::read(&registration.join("HEAD"), 4096).ok().flatten();
-    let detached = head.is_some_and(|head| std::str::from_utf8(&head).is_ok_and(|h| Oid::parse(h.trim()).is_ok()));
-    is_directory(path) && leads_back && detached
+    is_directory(path) && leads_back && detached_head(git, registration).is_ok_and(|head| head.is_some())
+}
+
+/// What stands in the file `HEAD` where refs are kept elsewhere (reftable): a name that no branch can have.
+const HEAD_IS_ELSEWHERE: &[u8] = b"ref: refs/heads/.invalid";
+
+/// The commit that a worktree's HEAD names by itself; `None` where it names a branch, or nothing.
+fn detached_head(git: &Git, registration: &Path) -> Result<Option<Oid>> {
+    let Some(head) = files::read(&registration.join("HEAD"), 4096)? else { return Ok(None) };
+    let parse = |head: &[u8]| std::str::from_utf8(head).ok().and_then(|head| Oid::parse(head.trim()).ok().flatten());
+    if head.trim_ascii() != HEAD_IS_ELSEWHERE {
+        return Ok(parse(&head));
+    }
+    let ask = |arguments: &[&str]| {
+        let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+        git.run_with(registration, None, &BTreeSet::new(), &arguments, None, &[0, 1])
+    };
+    if !ask(&["symbolic-ref", "--quiet", "HEAD"])?.is_empty() {
+        return Ok(None);
+    }
+    Ok(parse(&ask(&["rev-parse", "--verify", "--quiet", "HEAD"])?))
 }
 
 /// Creates a directory only we can enter, if it is not there. A link or a file in its place is replaced.
-fn create_own_directory(path: &Path) -> Result<()> {
+pub(super) fn create_own_directory(path: &Path) -> Result<()> {
     match path.symlink_metadata() {
         Ok(meta) if meta.is_dir() => return Ok(()),
         Ok(_) => remove_tree(path)?,

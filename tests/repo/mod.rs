@@ -69,13 +69,30 @@ impl Fixture {
         Self::named("work")
     }
 
+    /// One of each kind that objects and refs are kept in, as far as this git can make them; the ordinary one first.
+    pub(crate) fn of_every_format() -> Vec<Self> {
+        let sha256 = ["--object-format=sha256"].as_slice();
+        let reftable = ["--ref-format=reftable"].as_slice();
+        let formats = [&[], sha256, reftable, &["--object-format=sha256", "--ref-format=reftable"]];
+        let is_known = |format: &&[&str]| {
+            let directory = tempfile::tempdir().unwrap();
+            let arguments = ["init", "--quiet"].iter().chain(*format).chain([&"try"]);
+            try_git(directory.path(), arguments).status.success()
+        };
+        formats.into_iter().filter(is_known).map(|format| Self::made("work", format)).collect()
+    }
+
     /// The same under another name.
     pub(crate) fn named(name: &str) -> Self {
+        Self::made(name, &[])
+    }
+
+    fn made(name: &str, format: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let work = directory.path().join(name);
         fs::create_dir_all(&work).unwrap();
         let work = work.canonicalize().unwrap();
-        git(&work, ["init", "--quiet", "-b", "main"]);
+        git(&work, ["init", "--quiet", "-b", "main"].iter().chain(format));
         Self { directory, work }
     }
 
