@@ -203,7 +203,9 @@ impl Repository {
 }
 
 fn cannot_list(change: &Change, error: Error) -> Error {
-    Error::failed(format!("cannot list what {} changes", change.head.short())).because(error)
+    let hints = error.hints().to_vec();
+    let error = Error::failed(format!("cannot list what {} changes", change.head.short())).because(error);
+    hints.into_iter().fold(error, Error::hint)
 }
 
 fn read_hunk(patch: &Patch<'_>, number: usize) -> std::result::Result<Hunk, git2::Error> {

@@ -327,7 +327,7 @@ impl Repository {
         let id = text::prefix_bytes(&id, 7);
         if place::is_partial(self.common_directory()) {
             return Error::not_found(format!("the object {id} is not here: a partial clone leaves it with its remote"))
-                .hint("`git backfill` (git 2.49), or `git fetch --refetch --no-filter`, gets what is missing");
+                .hint(place::PARTIAL_HINT);
         }
         Error::failed(format!("the object {id} is not here")).hint("`git fsck` says what else is missing")
     }

@@ -209,6 +209,10 @@ impl Settings {
     }
 }
 
+/// How a partial clone gets what it lacks.
+pub(super) const PARTIAL_HINT: &str =
+    "`git backfill` (git 2.49), or `git fetch --refetch --no-filter`, gets what is missing";
+
 /// Whether objects may be left with a remote: then one that is not here is no damage.
 pub(super) fn is_partial(common_directory: &Path) -> bool {
     let Ok(settings) = Settings::read(common_directory) else { return false };

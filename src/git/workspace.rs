@@ -15,7 +15,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::program::Git;
-use super::{Repository, neutral, shown};
+use super::{Repository, neutral, place, shown};
 use crate::error::{Context as _, Error, Result};
 use crate::files;
 use crate::ids::Oid;
@@ -80,19 +80,32 @@ pub fn prepare(repository: &Repository, role: &str, commit: &Oid, environment: &
         create_own_directory(directory)?;
     }
     let git = Git::new(environment)?;
-    match registration_of(common, &path)? {
-        Some(registration) if is_sound(&git, &path, &registration) => {
-            // What cannot be cleaned (an unreadable directory, a damaged index) is thrown away.
-            if let Err(error) = fill(&git, &path, &registration, commit) {
-                tracing::debug!(error = %error.chain(), "the workspace is made anew");
-                make(&git, common, &path, commit)?;
-            }
+    check_out(&git, common, &path, commit).map_err(|error| {
+        if !place::is_partial(common) {
+            return error;
         }
-        _ => make(&git, common, &path, commit)?,
-    }
+        // Nobody asked for a download, and the person's way to log in is not ours to use.
+        let sentence = "the files of this commit cannot be checked out; a partial clone leaves some with its remote, and \
+                        nothing is fetched for a run";
+        Error::failed(sentence).hint(place::PARTIAL_HINT).because(error)
+    })?;
     remove_tree(&temporary)?;
     create_own_directory(&temporary)?;
     Ok(Workspace { path, temporary })
+}
+
+/// Brings the worktree at `path` to the commit; one that does not add up is made anew.
+fn check_out(git: &Git, common: &Path, path: &Path, commit: &Oid) -> Result<()> {
+    match registration_of(common, path)? {
+        Some(registration) if is_sound(git, path, &registration) => {
+            // What cannot be cleaned (an unreadable directory, a damaged index) is thrown away.
+            fill(git, path, &registration, commit).or_else(|error| {
+                tracing::debug!(error = %error.chain(), "the workspace is made anew");
+                make(git, common, path, commit)
+            })
+        }
+        _ => make(git, common, path, commit),
+    }
 }
 
 /// How many names each list of [`Changes`] holds.
