@@ -50,6 +50,15 @@ pub fn ask(
         if with_gates.is_empty() {
             continue;
         }
+        // By its name alone first: what it brings takes a search of the history, and there may be thousands of refs.
+        let named = push.named(reference, repository)?;
+        let mut is_gated = false;
+        for table in &with_gates {
+            is_gated |= !matching::gates(table, &named, &mut Paths::known(Vec::new()))?.is_empty();
+        }
+        if !is_gated {
+            continue;
+        }
         let part = push.part(reference, repository)?;
         let mut paths = Paths::walked(|visitor| match &part.change {
             Some(change) => repository.visit_changed_paths(change, visitor),

@@ -88,6 +88,14 @@ impl Push {
         self.event(repository, vec![reference.clone()], change)
     }
 
+    /// The part that concerns one ref, without what it brings.
+    ///
+    /// # Errors
+    /// Those of [`Push::part`].
+    pub fn named(&self, reference: &RefChange, repository: &Repository) -> Result<Event> {
+        self.event(repository, vec![reference.clone()], None)
+    }
+
     /// What the ref brings: from what the other side has of its history.
     fn change(&self, moved: &RefChange, head: Oid, repository: &Repository) -> Change {
         let base = match moved.old.as_ref().and_then(|old| repository.commit_of(old)) {
