@@ -1,11 +1,11 @@
 #!/bin/sh
-# git-orchestrator shim 1
+# git-orchestrator shim 2
 # sha256 @DIGEST@
 # Hands what git did to git-orchestrator, after the hook that was here before (NAME.before-orchestrator beside this
 # file). Written by `git orchestrator install`, removed by `git orchestrator uninstall`; do not edit.
 program=@PROGRAM@
-name=${0##*/}
-before=$0.before-orchestrator
+name=@NAME@
+option=@OPTION@
 
 if [ "${GIT_ORCHESTRATOR_SKIP:-}" = 1 ]; then
     program=
@@ -16,14 +16,30 @@ elif ! [ -f "$program" ] || ! [ -x "$program" ]; then
     }
 fi
 
+case $0 in
+*/*) directory=${0%/*} ;;
+*) directory=. ;;
+esac
+before=$directory/$name.before-orchestrator
+if ! [ -f "$before" ] || ! [ -x "$before" ]; then
+    before=
+elif [ -x "$directory/before-orchestrator/$name" ]; then
+    # The same hook, for one that looks at its own name.
+    before=$directory/before-orchestrator/$name
+fi
+# Moved aside and called by what took our place: if that is the hook we would run, it is running already.
+if [ -n "$before" ] && [ "${0##*/}" != "$name" ] && cmp -s "$before" "$directory/$name"; then
+    before=
+fi
+
 status=0
-if [ -f "$before" ] && [ -x "$before" ]; then
+if [ -n "$before" ]; then
     [ -n "$program" ] || exec "$before" "$@"
     case $name in
     pre-push | post-rewrite | post-receive)
         # Both hooks read what git says: it is kept in a file that has no name any more when they run.
         input=$(mktemp "${TMPDIR:-/tmp}/git-orchestrator.XXXXXX" 2>/dev/null) ||
-            input=$(mktemp "${0%/*}/.git-orchestrator.XXXXXX") || {
+            input=$(mktemp "$directory/.git-orchestrator.XXXXXX") || {
             echo "git-orchestrator: there is no room for a temporary file, $name was not seen" >&2
             exec "$before" "$@"
         }
@@ -42,21 +58,24 @@ if [ -f "$before" ] && [ -x "$before" ]; then
         ;;
     esac
     # What it refuses does not happen.
-    case $name in pre-push | pre-merge-commit) [ "$status" = 0 ] || exit "$status" ;; esac
+    case $name in
+    pre-push | pre-merge-commit) [ "$status" = 0 ] || exit "$status" ;;
+    esac
 fi
 
 [ -n "$program" ] || exit "$status"
 # No descriptor of the caller may stay open in what is started: a pipe held open keeps `git push` waiting.
 case $name in
-# What these end with, git takes for an answer, or gives to its caller: a program that crashes must not decide it.
 pre-push | pre-merge-commit | post-checkout) ;;
 *)
+    # Git does not look at how these end.
     [ "$status" != 0 ] ||
-        exec "$program" hook "$name" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+        exec "$program" hook ${option:+"$option"} "$name" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
     ;;
 esac
-"$program" hook "$name" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+"$program" hook ${option:+"$option"} "$name" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
 own=$?
+# Only a gate may say no; every other hook ends as the one before it did.
 [ "$name" = pre-push ] || exit "$status"
 # A program that cannot be executed or was killed has not said no.
 if [ "$own" -ge 126 ]; then

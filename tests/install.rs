@@ -102,7 +102,7 @@ fn what_was_there_before_is_there_afterwards_byte_for_byte() {
         let installed = snapshot(&f.work);
         for hook in Hook::INSTALLED {
             let path = f.path(".git/hooks").join(hook.as_str());
-            assert_eq!(shim::kind(&fs::read(&path).unwrap()), shim::Kind::Ours);
+            assert!(matches!(shim::kind(&fs::read(&path).unwrap()), shim::Kind::Ours { .. }));
             assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o755);
         }
 
@@ -444,7 +444,10 @@ fn the_shim_is_plain_posix_and_hands_input_on_byte_for_byte() {
                 // Reads nothing of what it is offered.
                 write_program(&chain, "#!/bin/sh\nexit 0\n");
             }
-            write_program(&hook, &String::from_utf8(shim::render(&program)).unwrap());
+            write_program(
+                &hook,
+                &String::from_utf8(shim::render(&program, Hook::PrePush, shim::Reach::Repository)).unwrap(),
+            );
             // With descriptors of the caller open, as an editor or a test runner leaves them.
             duct::cmd!("sh", "-c", "exec \"$@\" 3>/dev/null 9>/dev/null", "sh", shell, &hook, "a b", "", "*")
                 .full_env(repo::environment())

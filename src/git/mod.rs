@@ -34,6 +34,8 @@ use self::object::{Id, Kind};
 use self::place::{Place, Surroundings};
 use self::plumbing::Plumbing;
 use self::reader::Reader;
+pub use self::program::{Program, Setting};
+
 use crate::error::{Context as _, Error, Result};
 use crate::event::Actor;
 use crate::files;

@@ -16,12 +16,126 @@ use crate::text;
 /// How long one git command may take. Checking out a very large tree on a slow disk takes minutes.
 const GIT_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
+/// One value of a setting, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The name, section and last word in lower case, as git prints it. Bytes that are no UTF-8 are escaped.
+    pub key: String,
+    /// The value as it is written; empty where there is only the name.
+    pub value: Vec<u8>,
+    /// Which of git's files: `system`, `global`, `local`, `worktree`, or `command` for a variable.
+    pub scope: String,
+    /// The file, where it is one.
+    pub file: Option<PathBuf>,
+}
+
+/// The git program that is found first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Where.
+    pub path: PathBuf,
+    /// What it calls its version: `2.47.3`, `2.39.5 (Apple Git-154)`.
+    pub version: String,
+}
+
+impl Program {
+    /// The git program in this environment.
+    pub fn find(environment: &Environment) -> Result<Self> {
+        let path = find(environment)?;
+        let (_, output) = execute(&path, &[OsStr::new("--version")], Path::new("/"), environment.clone(), None, &[0])?;
+        let line = text::bytes_line(output.trim_ascii());
+        Ok(Self { path, version: line.strip_prefix("git version ").unwrap_or(&line).to_owned() })
+    }
+
+    /// Whether its version is at least this one. A version that does not read is taken for an old one.
+    pub fn is_at_least(&self, major: u32, minor: u32) -> bool {
+        let mut numbers = self.version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().ok());
+        let mut next = || numbers.next().flatten().unwrap_or(0);
+        (next(), next()) >= (major, minor)
+    }
+}
+
 impl Repository {
     /// The path in the setting `key`, as git itself reads it in `environment`: all files, conditional includes and
     /// variables, `~` expanded. `None` if it is not set.
     pub fn path_setting(&self, key: &str, environment: &Environment) -> Result<Option<PathBuf>> {
         let value = setting(environment, self.git_directory(), self.place(), &["--type=path", "--get", key])?;
         Ok(value.map(|value| PathBuf::from(OsString::from_vec(value))))
+    }
+
+    /// All settings whose name matches git's regular expression, with where each stands; the last of a name wins.
+    pub fn settings(&self, names: &str, environment: &Environment) -> Result<Vec<Setting>> {
+        let arguments = ["config", "--show-scope", "--show-origin", "-z", "--get-regexp", names];
+        let (_, output) = self.ask(&arguments, environment)?;
+        let mut out = Vec::new();
+        let mut words = output.split(|byte| *byte == 0);
+        while let (Some(scope), Some(origin), Some(entry)) = (words.next(), words.next(), words.next()) {
+            let end = entry.iter().position(|byte| *byte == b'\n').unwrap_or(entry.len());
+            let file = origin.strip_prefix(b"file:").map(|path| self.place().join(OsStr::from_bytes(path)));
+            out.push(Setting {
+                key: text::bytes_line(entry.get(..end).unwrap_or_default()),
+                value: entry.get(end + 1..).unwrap_or_default().to_vec(),
+                scope: text::bytes_line(scope),
+                file,
+            });
+        }
+        Ok(out)
+    }
+
+    /// The directory that git takes this worktree's hooks from, whatever sets it. It may be missing, or no directory.
+    pub fn hooks_directory(&self, environment: &Environment) -> Result<PathBuf> {
+        let (_, output) = self.ask(&["rev-parse", "--git-path", "hooks"], environment)?;
+        let path = output.strip_suffix(b"\n").unwrap_or(&output).to_vec();
+        // Set to nothing, the setting makes git look for `/NAME`.
+        let path = if path.is_empty() { PathBuf::from("/") } else { PathBuf::from(OsString::from_vec(path)) };
+        Ok(self.place().join(path))
+    }
+
+    /// Whether the index of this worktree holds anything at `path` or below it. Nothing outside of it is tracked.
+    pub fn is_tracked(&self, path: &Path, environment: &Environment) -> Result<bool> {
+        let Some(below) = self.below_the_top(path) else { return Ok(false) };
+        let arguments = [OsStr::new("--literal-pathspecs"), "ls-files".as_ref(), "-z".as_ref(), "--".as_ref()];
+        let arguments: Vec<&OsStr> = arguments.into_iter().chain([below.as_os_str()]).collect();
+        let (_, output) = self.ask_plainly(&arguments, environment, &[0])?;
+        Ok(!output.is_empty())
+    }
+
+    /// Whether git ignores what lies at `path`. Nothing outside of the worktree is ignored by it.
+    pub fn is_ignored(&self, path: &Path, environment: &Environment) -> Result<bool> {
+        let Some(below) = self.below_the_top(path) else { return Ok(false) };
+        let arguments = ["check-ignore", "--quiet", "--no-index", "--"].map(OsStr::new);
+        let arguments: Vec<&OsStr> = arguments.into_iter().chain([below.as_os_str()]).collect();
+        Ok(self.ask_plainly(&arguments, environment, &[0, 1])?.0 == 0)
+    }
+
+    /// The path from the top of the worktree, links in it resolved; the last component may be missing.
+    fn below_the_top(&self, path: &Path) -> Option<PathBuf> {
+        let top = self.worktree()?.canonicalize().ok()?;
+        let path =
+            path.canonicalize().ok().or_else(|| Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?)))?;
+        path.strip_prefix(&top).ok().filter(|below| !below.as_os_str().is_empty()).map(Path::to_path_buf)
+    }
+
+    /// Asks git about this worktree under the person's own configuration. Exit code 1 means no.
+    fn ask(&self, arguments: &[&str], environment: &Environment) -> Result<(i32, Vec<u8>)> {
+        let program = find(environment)?;
+        let mut environment = environment.clone();
+        environment.insert("GIT_DIR".into(), self.git_directory().into());
+        let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+        execute(&program, &arguments, self.place(), environment, None, &[0, 1])
+    }
+
+    /// Asks git about this worktree with nothing that the configuration could have executed.
+    fn ask_plainly(&self, arguments: &[&OsStr], environment: &Environment, good: &[i32]) -> Result<(i32, Vec<u8>)> {
+        let git = Git::new(environment)?;
+        let keys = git.configured_keys(self.git_directory())?;
+        let mut environment = git.environment.clone();
+        environment.extend(neutral::variables(&keys));
+        environment.insert("GIT_DIR".into(), self.git_directory().into());
+        if let Some(top) = self.worktree() {
+            environment.insert("GIT_WORK_TREE".into(), top.into());
+        }
+        execute(&git.program, arguments, self.place(), environment, None, good)
     }
 }
 

@@ -4,8 +4,12 @@
 //! are kept and go on running. What was made is written down in a manifest, so that only that is removed. Nothing is
 //! printed here: the caller gets a list of what was done.
 
+pub mod block;
+pub mod configured;
+pub mod managers;
 pub mod shim;
 mod steps;
+pub mod survey;
 
 use std::fs;
 use std::io;
@@ -13,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use self::shim::Reach;
 use self::steps::Steps;
 use crate::error::{Context as _, Error, Result};
 use crate::event::Hook;
@@ -174,7 +179,7 @@ fn standing(path: &Path) -> Result<Standing> {
     }
     let bytes = files::read(path, FILE_BYTES_MAX)?.unwrap_or_default();
     Ok(match shim::kind(&bytes) {
-        shim::Kind::Ours => Standing::Shim { bytes },
+        shim::Kind::Ours { .. } => Standing::Shim { bytes },
         shim::Kind::Edited => Standing::Edited,
         shim::Kind::Foreign => Standing::Foreign,
     })
@@ -194,13 +199,12 @@ pub fn install(
     let places = Places::of(repository);
     places.check_own_directories()?;
     check_hooks_directory(repository, &places, own_program, environment)?;
-    let shim = shim::render(own_program);
-    let plan = plan_hooks(&places, &shim)?;
+    let plan = plan_hooks(&places, own_program)?;
     let earlier = places.manifest()?;
 
     let mut steps = Steps::default();
     let mut report = Report::default();
-    let result = carry_out(&places, &plan, &shim, starter, earlier.as_ref(), &mut steps, &mut report);
+    let result = carry_out(&places, &plan, own_program, starter, earlier.as_ref(), &mut steps, &mut report);
     if let Err(error) = result {
         return Err(steps.undo(error));
     }
@@ -242,13 +246,18 @@ fn check_hooks_directory(
 }
 
 /// What is to be done with each hook; refuses before anything is done.
-fn plan_hooks(places: &Places, shim: &[u8]) -> Result<Vec<(Hook, Done)>> {
+fn plan_hooks(places: &Places, own_program: &Path) -> Result<Vec<(Hook, Done)>> {
     let mut plan = Vec::new();
     for hook in Hook::INSTALLED {
         let (path, before) = (places.hook(hook), places.before(hook));
         let done = match standing(&path)? {
             Standing::Nothing => Done::Created,
-            Standing::Shim { bytes } if bytes == shim && crate::process::is_executable(&path) => Done::Kept,
+            Standing::Shim { bytes }
+                if bytes == shim::render(own_program, hook, Reach::Repository)
+                    && crate::process::is_executable(&path) =>
+            {
+                Done::Kept
+            }
             Standing::Shim { .. } => Done::Updated,
             Standing::Edited => {
                 return Err(Error::refused(format!("{} was edited since it was installed", shown(&path)))
@@ -272,7 +281,7 @@ fn plan_hooks(places: &Places, shim: &[u8]) -> Result<Vec<(Hook, Done)>> {
 fn carry_out(
     places: &Places,
     plan: &[(Hook, Done)],
-    shim: &[u8],
+    own_program: &Path,
     starter: &[u8],
     earlier: Option<&Manifest>,
     steps: &mut Steps,
@@ -308,6 +317,7 @@ fn carry_out(
     }
     for (hook, done) in plan {
         let (path, before) = (places.hook(*hook), places.before(*hook));
+        let shim = &shim::render(own_program, *hook, Reach::Repository);
         let mut note = None;
         match done {
             Done::Created => {
