@@ -12,6 +12,7 @@ use crate::dispatch::{self, Outcome};
 use crate::error::{Error, Kind};
 use crate::event::Hook;
 use crate::git;
+use crate::install::shim::FROM_TEMPLATE;
 
 /// Dispatch one call of a git hook (called by the installed hooks)
 #[derive(Debug, clap::Args)]
@@ -25,6 +26,11 @@ pub struct Args {
 pub fn main(call: &[OsString]) -> ExitCode {
     if dispatch::is_silenced() {
         return ExitCode::SUCCESS;
+    }
+    if let Some((first, call)) = call.split_first()
+        && first == FROM_TEMPLATE
+    {
+        return from_template(call);
     }
     let Some((name, arguments)) = call.split_first() else {
         say("git-orchestrator: `hook` needs the name of a git hook");
@@ -61,6 +67,19 @@ pub fn main(call: &[OsString]) -> ExitCode {
             return ExitCode::from(Kind::Refused.exit_code());
         }
         Err(error) => say(&complaint(&error)),
+    }
+    ExitCode::SUCCESS
+}
+
+/// A hook that came with a new repository out of the person's template: nobody has installed here, so nothing starts.
+/// Where there is a table, what to type is said, but not a hundred times in one rebase.
+fn from_template(call: &[OsString]) -> ExitCode {
+    if let Ok(repository) = world::repository_here()
+        && let Ok(Some(_)) = dispatch::table_bytes(&repository)
+        && !["rebase-merge", "rebase-apply"].iter().any(|name| repository.git_directory().join(name).exists())
+        && !call.is_empty()
+    {
+        say("git-orchestrator: there is a triggers.yaml here, and nothing starts by it · git orchestrator install");
     }
     ExitCode::SUCCESS
 }

@@ -33,8 +33,8 @@ use self::library::Library;
 use self::object::{Id, Kind};
 use self::place::{Place, Surroundings};
 use self::plumbing::Plumbing;
+pub use self::program::{Program, Setting, init_bare, template_setting};
 use self::reader::Reader;
-pub use self::program::{Program, Setting};
 
 use crate::error::{Context as _, Error, Result};
 use crate::event::Actor;
@@ -159,17 +159,25 @@ impl Repository {
         self.place.is_untold
     }
 
-    /// Writes down that this worktree is the main one, where git does not and this is it, so that every linked worktree
-    /// finds the same home. Returns whether it did. What already lies in the git directory stays the home.
-    pub fn settle_home(&mut self) -> Result<bool> {
-        let Some(top) = self.place.worktree.clone().filter(|_| self.place.is_untold) else { return Ok(false) };
+    /// Takes this worktree for the main one, where git does not say and this is it. Returns whether it did. What already
+    /// lies in the git directory stays the home.
+    pub fn assume_home(&mut self) -> bool {
+        let Some(top) = self.place.worktree.clone().filter(|_| self.place.is_untold) else { return false };
         let is_main = self.place.git_directory == self.place.common_directory;
         if !is_main || self.place.home.join(".orchestrator").symlink_metadata().is_ok() {
-            return Ok(false);
+            return false;
         }
-        place::record_main(&self.place.common_directory, &top)?;
         (self.place.home, self.place.is_untold) = (top, false);
-        Ok(true)
+        true
+    }
+
+    /// Does the same and writes it down, so that every linked worktree finds the same home.
+    pub fn settle_home(&mut self) -> Result<bool> {
+        let settled = self.assume_home();
+        if settled {
+            place::record_main(&self.place.common_directory, &self.place.home)?;
+        }
+        Ok(settled)
     }
 
     /// Takes back what [`Repository::settle_home`] did.

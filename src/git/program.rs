@@ -165,6 +165,27 @@ pub(super) fn git_directory(directory: &Path, mut environment: Environment) -> R
     Ok(PathBuf::from(OsString::from_vec(output)))
 }
 
+/// The person's `init.templateDir`, `~` expanded, whatever file it stands in. Asked in `directory`, outside of any
+/// repository.
+pub fn template_setting(directory: &Path, environment: &Environment) -> Result<Option<PathBuf>> {
+    let mut environment = environment.clone();
+    environment.insert("GIT_CEILING_DIRECTORIES".into(), directory.parent().unwrap_or(Path::new("/")).into());
+    let arguments = ["config", "--type=path", "-z", "--get", "init.templateDir"].map(OsStr::new);
+    let (code, output) = execute(&find(&environment)?, &arguments, directory, environment, None, &[0, 1])?;
+    let value = output.strip_suffix(b"\0").unwrap_or(&output).to_vec();
+    Ok((code == 0 && !value.is_empty()).then(|| PathBuf::from(OsString::from_vec(value))))
+}
+
+/// Makes an empty bare repository with the template that git itself brings.
+pub fn init_bare(directory: &Path, environment: &Environment) -> Result<()> {
+    let mut environment = environment.clone();
+    environment.retain(|name, _| !name.as_bytes().starts_with(b"GIT"));
+    environment.insert("GIT_CONFIG_GLOBAL".into(), "/dev/null".into());
+    environment.insert("GIT_CONFIG_NOSYSTEM".into(), "1".into());
+    let arguments = ["init", "--quiet", "--bare", "."].map(OsStr::new);
+    execute(&find(&environment)?, &arguments, directory, environment, None, &[0]).map(drop)
+}
+
 /// The git program, with an environment in which it executes nothing but itself.
 pub(super) struct Git {
     program: PathBuf,

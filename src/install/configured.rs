@@ -67,7 +67,7 @@ pub fn lines(program: &Path, hooks: &[Hook]) -> Vec<u8> {
 }
 
 /// A value as it is written in a configuration file.
-fn value(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn value(bytes: &[u8]) -> Vec<u8> {
     let mut out = vec![b'"'];
     for byte in bytes {
         match byte {

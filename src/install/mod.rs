@@ -1,25 +1,31 @@
 //! Setting a repository up, and taking everything back.
 //!
-//! Both first look at everything and refuse before anything is changed; what fails half-way is undone. Hooks of others
-//! are kept and go on running. What was made is written down in a manifest, so that only that is removed. Nothing is
-//! printed here: the caller gets a list of what was done.
+//! Both begin with one reading of how things stand ([`survey`]), plan every change as a value ([`change`]), and refuse
+//! before anything is changed; what fails half-way is undone. Hooks of others are kept and go on running. What was made
+//! is written down in a manifest, so that only that is removed. Nothing is printed here: the caller gets what was done,
+//! or what would be.
 
 pub mod block;
+pub mod change;
 pub mod configured;
+pub mod global;
+mod hooks;
 pub mod managers;
+mod manifest;
 pub mod shim;
-mod steps;
 pub mod survey;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use self::change::Change;
+use self::manifest::Manifest;
 use self::shim::Reach;
-use self::steps::Steps;
-use crate::error::{Context as _, Error, Result};
+use self::survey::{Place, Source, Standing, Survey, look};
+use crate::error::{Error, Result};
 use crate::event::Hook;
 use crate::files;
 use crate::git::{Repository, shown, workspace};
@@ -36,11 +42,19 @@ pub const TABLE: &str = "triggers.yaml";
 /// What a hook that was there before is called, behind its own name.
 pub const BEFORE: &str = ".before-orchestrator";
 
-/// The version of the manifest's form.
-const SCHEMA: u32 = 1;
-
 /// The largest file that is looked into.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// What is installed, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The program that the hooks call.
+    pub program: &'a Path,
+    /// The table to write where there is none.
+    pub starter: &'a [u8],
+    /// Use git's hooks from configuration, wherever it takes hook files from.
+    pub config_hooks: bool,
+}
 
 /// What was done with one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -52,6 +66,8 @@ pub enum Done {
     Kept,
     /// A hook that was there now runs before ours, under another name.
     Chained,
+    /// It was there, and holds lines of ours now.
+    Configured,
     /// It was ours and is the newer one now.
     Updated,
     /// It was ours and is gone.
@@ -89,19 +105,17 @@ impl Report {
     }
 }
 
-/// What `install` made, in `.orchestrator/state/install.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Manifest {
-    schema: u32,
-    /// The directory of the hooks was made.
-    made_hooks_directory: bool,
-    /// The table was made, with these bytes.
-    table: Option<Digest>,
+/// What is to be done: the changes to the disk, and what they come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+    /// One line for each thing.
+    pub report: Report,
 }
 
-/// Where everything lies.
+/// Where everything of one repository lies.
 struct Places {
-    hooks: PathBuf,
     table: PathBuf,
     layout: Layout,
     manifest: PathBuf,
@@ -111,20 +125,7 @@ impl Places {
     fn of(repository: &Repository) -> Self {
         let home = repository.home();
         let layout = Layout::new(&home);
-        Self {
-            hooks: repository.common_directory().join("hooks"),
-            table: home.join(TABLE),
-            manifest: layout.state().join("install.json"),
-            layout,
-        }
-    }
-
-    fn hook(&self, hook: Hook) -> PathBuf {
-        self.hooks.join(hook.as_str())
-    }
-
-    fn before(&self, hook: Hook) -> PathBuf {
-        self.hooks.join(format!("{hook}{BEFORE}"))
+        Self { table: home.join(TABLE), manifest: layout.state().join("install.json"), layout }
     }
 
     /// Refuses a link or a file where our directories are to be: what is written there would land somewhere else.
@@ -138,261 +139,243 @@ impl Places {
         }
         Ok(())
     }
-
-    fn manifest(&self) -> Result<Option<Manifest>> {
-        let Some(bytes) = files::read(&self.manifest, FILE_BYTES_MAX)? else { return Ok(None) };
-        let manifest: Manifest =
-            serde_json::from_slice(&bytes).context(|| format!("{} does not read", shown(&self.manifest)))?;
-        if manifest.schema > SCHEMA {
-            return Err(Error::failed(format!("{} was written by a newer version", shown(&self.manifest)))
-                .hint("update git-orchestrator"));
-        }
-        Ok(Some(manifest))
-    }
 }
 
-/// What stands at a path, links not followed.
-fn look(path: &Path) -> Result<Option<fs::Metadata>> {
-    match path.symlink_metadata() {
-        Ok(meta) => Ok(Some(meta)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::failed(format!("cannot look at {}", shown(path))).because(error)),
-    }
+/// How ours come to be called in one repository.
+enum Way {
+    /// By files in the directory that git looks into.
+    Directory,
+    /// From the configuration.
+    Configured,
 }
 
-/// What stands in the place of a hook.
-enum Standing {
-    Nothing,
-    Shim { bytes: Vec<u8> },
-    Edited,
-    Foreign,
+/// Sets the repository up: the hooks, the table (where there is none) and `.orchestrator`. Doing it again changes
+/// nothing, but for what is older than this program, calls it at another path, or was moved aside.
+pub fn install(repository: &Repository, request: &Request<'_>, environment: &Environment) -> Result<Report> {
+    let plan = plan_install(repository, request, environment)?;
+    change::apply(&plan.changes)?;
+    Ok(plan.report)
 }
 
-fn standing(path: &Path) -> Result<Standing> {
-    let Some(meta) = look(path)? else { return Ok(Standing::Nothing) };
-    if meta.is_dir() {
-        return Err(Error::refused(format!("{} is a directory", shown(path))).hint("move it away and try again"));
-    }
-    // A link, or something too large to be a script, is nothing we wrote.
-    if !meta.is_file() || meta.len() > FILE_BYTES_MAX {
-        return Ok(Standing::Foreign);
-    }
-    let bytes = files::read(path, FILE_BYTES_MAX)?.unwrap_or_default();
-    Ok(match shim::kind(&bytes) {
-        shim::Kind::Ours { .. } => Standing::Shim { bytes },
-        shim::Kind::Edited => Standing::Edited,
-        shim::Kind::Foreign => Standing::Foreign,
-    })
-}
-
-/// Sets the repository up: the hooks, the table (`starter`, where there is none) and `.orchestrator`. Doing it again
-/// changes nothing, but for what is older than this program or calls it at another path.
-pub fn install(
-    repository: &Repository,
-    own_program: &Path,
-    starter: &[u8],
-    environment: &Environment,
-) -> Result<Report> {
-    if !own_program.is_absolute() {
-        return Err(Error::failed(format!("the path of the program, {}, is not absolute", shown(own_program))));
+/// What [`install`] would do.
+pub fn plan_install(repository: &Repository, request: &Request<'_>, environment: &Environment) -> Result<Plan> {
+    if !request.program.is_absolute() {
+        return Err(Error::failed(format!("the path of the program, {}, is not absolute", shown(request.program))));
     }
     let places = Places::of(repository);
     places.check_own_directories()?;
-    check_hooks_directory(repository, &places, own_program, environment)?;
-    let plan = plan_hooks(&places, own_program)?;
-    let earlier = places.manifest()?;
+    let survey = survey::survey(repository, request.program, environment)?;
+    let way = way(&survey, request)?;
+    let earlier = Manifest::read(&places.manifest)?;
+    let mut manifest = earlier.clone().unwrap_or_else(Manifest::empty);
 
-    let mut steps = Steps::default();
-    let mut report = Report::default();
-    let result = carry_out(&places, &plan, own_program, starter, earlier.as_ref(), &mut steps, &mut report);
-    if let Err(error) = result {
-        return Err(steps.undo(error));
-    }
-    Ok(report)
-}
-
-/// Refuses where git would not look into the directory that hooks are put into.
-fn check_hooks_directory(
-    repository: &Repository,
-    places: &Places,
-    own_program: &Path,
-    environment: &Environment,
-) -> Result<()> {
-    let elsewhere = match repository.path_setting("core.hooksPath", environment)? {
-        Some(path) => {
-            let path = repository.place().join(path);
-            let same = path.canonicalize().is_ok_and(|path| places.hooks.canonicalize().is_ok_and(|own| own == path));
-            (!same).then(|| (format!("core.hooksPath is set: git takes its hooks from {}", shown(&path)), path))
+    let mut hooks = Plan::default();
+    match way {
+        Way::Directory => {
+            let directory = &survey.source.directory;
+            if look(directory)?.is_none() {
+                hooks.changes.push(Change::MakeDirectory(directory.clone()));
+                manifest.made_hooks_directory = true;
+            }
+            take_bypassed_out(&mut hooks, Some(&manifest), &survey)?;
+            configuration(&mut hooks, repository, None)?;
+            hooks::put_in(&mut hooks, &mut manifest, &survey.hooks, request.program, Reach::Repository)?;
         }
-        None => match look(&places.hooks)? {
-            Some(meta) if !meta.is_dir() => {
-                Some((format!("{} is not a directory of this repository", shown(&places.hooks)), places.hooks.clone()))
-            }
-            _ => None,
-        },
-    };
-    let Some((sentence, directory)) = elsewhere else { return Ok(()) };
-    let mut error = Error::refused(sentence)
-        .hint("add one line to each of these hooks, as their first command, or unset core.hooksPath and install again");
-    let program = shlex::bytes::try_quote(own_program.as_os_str().as_encoded_bytes())
-        .context(|| "the path of the program cannot be written in a script")?;
-    let program = String::from_utf8_lossy(&program);
-    for hook in Hook::INSTALLED {
-        // What a gate refuses must not be pushed; no other hook may stop anything.
-        let end = if hook == Hook::PrePush { "|| exit" } else { "|| :" };
-        error = error.hint(format!("{}: {program} hook {hook} \"$@\" {end}", shown(&directory.join(hook.as_str()))));
+        Way::Configured => {
+            configuration(&mut hooks, repository, Some(request.program))?;
+            take_bypassed_out(&mut hooks, Some(&manifest), &survey)?;
+            hooks::take_out(&mut hooks, Some(&manifest), &survey.hooks, request.program)?;
+            // What others have there is none of our business on this way.
+            hooks.report.actions.retain(|action| action.done != Done::Kept || action.path.ends_with("config"));
+        }
     }
-    Err(error)
-}
 
-/// What is to be done with each hook; refuses before anything is done.
-fn plan_hooks(places: &Places, own_program: &Path) -> Result<Vec<(Hook, Done)>> {
-    let mut plan = Vec::new();
-    for hook in Hook::INSTALLED {
-        let (path, before) = (places.hook(hook), places.before(hook));
-        let done = match standing(&path)? {
-            Standing::Nothing => Done::Created,
-            Standing::Shim { bytes }
-                if bytes == shim::render(own_program, hook, Reach::Repository)
-                    && crate::process::is_executable(&path) =>
-            {
-                Done::Kept
-            }
-            Standing::Shim { .. } => Done::Updated,
-            Standing::Edited => {
-                return Err(Error::refused(format!("{} was edited since it was installed", shown(&path)))
-                    .hint(format!("keep what you added in {}, remove the hook and install again", shown(&before))));
-            }
-            Standing::Foreign if look(&before)?.is_some() => {
-                return Err(Error::refused(format!(
-                    "{} belongs to somebody else, and so does {}: there is no name left for it",
-                    shown(&path),
-                    shown(&before)
-                ))
-                .hint("join the two into one hook, or remove the one that is not needed, and install again"));
-            }
-            Standing::Foreign => Done::Chained,
-        };
-        plan.push((hook, done));
+    let mut plan = Plan::default();
+    let new = look(places.layout.root())?.is_none();
+    // Also where it is there: something in it may be missing.
+    plan.changes.push(Change::OwnDirectory(places.layout.clone()));
+    plan.report.add(if new { Done::Created } else { Done::Kept }, places.layout.root(), None);
+    if look(&places.table)?.is_none() {
+        let new = request.starter.to_vec();
+        plan.changes.push(Change::Write { path: places.table.clone(), old: None, new, mode: 0o644 });
+        manifest.table = Some(Digest::of(request.starter));
+        plan.report.add(Done::Created, &places.table, None);
+    } else {
+        plan.report.add(Done::Kept, &places.table, None);
     }
+    // Before the first hook is touched: what is not written down would not be taken back.
+    if earlier.as_ref() != Some(&manifest) {
+        let old = files::read(&places.manifest, FILE_BYTES_MAX)?;
+        plan.changes.push(Change::Write { path: places.manifest.clone(), old, new: manifest.bytes()?, mode: 0o600 });
+    }
+    plan.changes.append(&mut hooks.changes);
+    plan.report.actions.append(&mut hooks.report.actions);
     Ok(plan)
 }
 
-fn carry_out(
-    places: &Places,
-    plan: &[(Hook, Done)],
-    own_program: &Path,
-    starter: &[u8],
-    earlier: Option<&Manifest>,
-    steps: &mut Steps,
-    report: &mut Report,
-) -> Result<()> {
-    let mut manifest =
-        earlier.cloned().unwrap_or(Manifest { schema: SCHEMA, made_hooks_directory: false, table: None });
+/// Chooses how ours come to be called, or refuses with the lines to add by hand.
+fn way(survey: &Survey, request: &Request<'_>) -> Result<Way> {
+    let (major, minor) = configured::SINCE;
+    let knows_configured = survey.git.is_at_least(major, minor);
+    if request.config_hooks && !knows_configured {
+        return Err(Error::refused(format!(
+            "git {} does not run hooks from its configuration; {major}.{minor} is the first that does",
+            survey.git.version
+        ))
+        .hint("leave out --config-hooks, or update git"));
+    }
+    let is_configured = survey.hooks.iter().any(|hook| hook.configured.is_some());
+    let source = &survey.source;
+    // A tool that ignores its own directory writes it anew whenever it likes; the configuration stays.
+    let is_lasting = matches!(source.place, Place::Standard | Place::GitDirectory);
+    if knows_configured && (request.config_hooks || is_configured || !is_lasting) {
+        return Ok(Way::Configured);
+    }
+    let by_hand =
+        survey.hooks.iter().all(|hook| matches!(&hook.standing, Standing::Foreign(f) if f.calls_us && f.is_executable));
+    if source.place.is_ours_to_write() || by_hand {
+        return Ok(Way::Directory);
+    }
+    Err(refusal(survey, request.program))
+}
 
-    let root = places.layout.root();
-    let new = look(root)?.is_none();
-    if new {
-        steps.on_undo(root, |path| fs::remove_dir_all(path));
-    }
-    places.layout.create()?;
-    report.add(if new { Done::Created } else { Done::Kept }, root, None);
-
-    if look(&places.table)?.is_none() {
-        steps.create(&places.table, starter, 0o644)?;
-        manifest.table = Some(Digest::of(starter));
-        report.add(Done::Created, &places.table, None);
-    } else {
-        report.add(Done::Kept, &places.table, None);
-    }
-
-    if look(&places.hooks)?.is_none() {
-        steps.create_directory(&places.hooks)?;
-        manifest.made_hooks_directory = true;
-    }
-    // Before the first hook is touched: what is not written down would not be taken back.
-    if earlier != Some(&manifest) {
-        let bytes = serde_json::to_vec_pretty(&manifest).context(|| "cannot write the manifest")?;
-        steps.replace(&places.manifest, &bytes, 0o600)?;
-    }
-    for (hook, done) in plan {
-        let (path, before) = (places.hook(*hook), places.before(*hook));
-        let shim = &shim::render(own_program, *hook, Reach::Repository);
-        let mut note = None;
-        match done {
-            Done::Created => {
-                steps.create(&path, shim, 0o755)?;
-                note = look(&before)?.map(|_| format!("runs {hook}{BEFORE} first"));
-            }
-            Done::Updated => steps.replace(&path, shim, 0o755)?,
-            Done::Chained => {
-                steps.put_in_front(&path, &before, shim)?;
-                note = Some(format!("the hook that was there runs first, as {hook}{BEFORE}"));
-            }
-            Done::Kept | Done::Removed | Done::Restored => {}
+/// Why nothing is put where git looks, and what a person can add there.
+fn refusal(survey: &Survey, program: &Path) -> Error {
+    let source = &survey.source;
+    let whose = match source.place {
+        Place::Tracked => "which is tracked: it belongs to everybody who works on this repository",
+        Place::Untracked => "which is a person's own directory in the worktree",
+        Place::Missing => "which does not exist: git runs no hook at all",
+        Place::NotADirectory => "which is no directory: git runs no hook at all",
+        Place::Standard | Place::GitDirectory | Place::Ignored | Place::Outside => {
+            "which is outside of this repository"
         }
-        report.add(*done, &path, note.as_deref());
+    };
+    let directory = shown(&source.directory);
+    let sentence = match &source.setting {
+        Some(setting) => {
+            let file = setting.file.as_ref().map_or_else(String::new, |file| format!(" in {}", shown(file)));
+            format!("core.hooksPath is set ({}{file}): git takes its hooks from {directory}, {whose}", setting.scope)
+        }
+        None => format!("git takes its hooks from {directory}, {whose}"),
+    };
+    let mut error = Error::refused(sentence).hint(
+        "put each of these lines below the first line of its hook (a new hook begins with `#!/bin/sh` and is made \
+         executable), or unset core.hooksPath and install again",
+    );
+    // Husky's own files are not for people: theirs lie beside them.
+    let is_husky = source.directory.ends_with(".husky/_");
+    let place = if is_husky { source.directory.parent() } else { None }.unwrap_or(&source.directory);
+    for hook in survey.hooks.iter().filter(|hook| !matches!(&hook.standing, Standing::Foreign(f) if f.calls_us)) {
+        let line = block::line_by_hand(program, hook.hook);
+        let path = place.join(hook.hook.as_str());
+        error = error.hint(format!("{}: {}", shown(&path), String::from_utf8_lossy(&line)));
     }
+    let (major, minor) = configured::SINCE;
+    error.hint(format!(
+        "git {major}.{minor} and later need none of this: they run hooks from the configuration (this is {})",
+        survey.git.version
+    ))
+}
+
+/// Ours out of the standard directory, where git looks into another one.
+fn take_bypassed_out(plan: &mut Plan, manifest: Option<&Manifest>, survey: &Survey) -> Result<()> {
+    if survey.hooks.iter().all(|hook| hook.bypassed.is_none()) {
+        return Ok(());
+    }
+    let left = survey::hooks_in(&Source::plain(&survey.source.standard), &survey.own_program)?;
+    hooks::take_out(plan, manifest, &left, &survey.own_program)
+}
+
+/// Ours in the repository's configuration: for this program, or none of it.
+fn configuration(plan: &mut Plan, repository: &Repository, program: Option<&Path>) -> Result<()> {
+    let path = repository.common_directory().join("config");
+    // Git follows a linked configuration file too.
+    let path = path.canonicalize().unwrap_or(path);
+    let lines = program.map(|program| configured::lines(program, &Hook::INSTALLED));
+    let note = "hooks from the configuration; a git before 2.54, as some graphical clients bring, does not run them";
+    marked_lines(plan, &path, lines.as_deref(), note)
+}
+
+/// Our marked lines in a configuration file: these, or none.
+fn marked_lines(plan: &mut Plan, path: &Path, lines: Option<&[u8]>, note: &str) -> Result<()> {
+    let old = files::read(path, FILE_BYTES_MAX)?;
+    let text = old.clone().unwrap_or_default();
+    let found = block::find(&text);
+    if found.as_ref().is_some_and(|found| !found.is_intact) {
+        if lines.is_none() {
+            plan.report.add(Done::Kept, path, Some("our lines in it were edited since they were installed"));
+            return Ok(());
+        }
+        return Err(Error::refused(format!("our lines in {} were edited since they were installed", shown(path)))
+            .hint(
+                "take them out, from `# >>> git-orchestrator >>>` to `# <<< git-orchestrator <<<`, and install again",
+            ));
+    }
+    let plain = found.as_ref().map_or_else(|| text.clone(), |found| block::without(&text, found));
+    let done = match (&found, lines) {
+        (None, None) => return Ok(()),
+        (Some(found), Some(lines)) if found.body == lines => {
+            plan.report.add(Done::Kept, path, Some(note));
+            return Ok(());
+        }
+        (None, Some(_)) => Done::Configured,
+        (Some(_), Some(_)) => Done::Updated,
+        (Some(_), None) => Done::Restored,
+    };
+    let new = lines.map_or_else(|| plain.clone(), |lines| block::in_configuration(&plain, lines));
+    plan.changes.push(Change::Configure { path: path.to_path_buf(), old, new });
+    plan.report.add(done, path, lines.map(|_| note));
     Ok(())
 }
 
 /// Takes back what [`install`] did. What somebody changed since is kept and reported. Artifacts and runs are kept, with
 /// the directory that holds them, unless `purge` is set.
-pub fn uninstall(repository: &Repository, purge: bool, environment: &Environment) -> Result<Report> {
+pub fn uninstall(repository: &Repository, program: &Path, purge: bool, environment: &Environment) -> Result<Report> {
+    let plan = plan_uninstall(repository, program, environment)?;
+    change::apply(&plan.changes)?;
+    let mut report = plan.report;
+    let made = report.actions.iter().position(|action| action.note.as_deref() == Some(IF_EMPTY));
+    if let Some(made) = made {
+        let path = report.actions.remove(made).path;
+        if look(&path)?.is_none() {
+            report.add(Done::Removed, &path, None);
+        }
+    }
+    workspace::remove_all(repository, environment)?;
+    remove_own_directory(&Places::of(repository), purge, &mut report)?;
+    Ok(report)
+}
+
+/// Of a directory that goes only if nothing else is in it by then.
+const IF_EMPTY: &str = "if it is empty";
+
+/// What [`uninstall`] would do, but for `.orchestrator` and the checkouts of runs.
+pub fn plan_uninstall(repository: &Repository, program: &Path, environment: &Environment) -> Result<Plan> {
     let places = Places::of(repository);
     places.check_own_directories()?;
-    let manifest = places.manifest()?;
-    let mut report = Report::default();
-
-    let mut standings = Vec::new();
-    for hook in Hook::INSTALLED {
-        standings.push((hook, standing(&places.hook(hook))?));
-    }
-    for (hook, standing) in standings {
-        remove_hook(&places, hook, &standing, &mut report)?;
-    }
+    let manifest = Manifest::read(&places.manifest)?;
+    let survey = survey::survey(repository, program, environment)?;
+    let mut plan = Plan::default();
+    hooks::take_out(&mut plan, manifest.as_ref(), &survey.hooks, program)?;
+    take_bypassed_out(&mut plan, manifest.as_ref(), &survey)?;
+    configuration(&mut plan, repository, None)?;
     if manifest.as_ref().is_some_and(|manifest| manifest.made_hooks_directory) {
-        // Fails, rightly, if somebody put a hook there.
-        if fs::remove_dir(&places.hooks).is_ok() {
-            report.add(Done::Removed, &places.hooks, None);
-        }
+        plan.changes.push(Change::RemoveDirectory(survey.source.standard.clone()));
+        plan.report.add(Done::Removed, &survey.source.standard, Some(IF_EMPTY));
     }
     if let Some(digest) = manifest.as_ref().and_then(|manifest| manifest.table.as_ref()) {
         match files::read(&places.table, FILE_BYTES_MAX) {
             Ok(None) => {}
-            _ if is_committed(repository) => report.add(Done::Kept, &places.table, Some("it is committed")),
+            _ if is_committed(repository) => plan.report.add(Done::Kept, &places.table, Some("it is committed")),
             Ok(Some(bytes)) if Digest::of(&bytes) == *digest => {
-                fs::remove_file(&places.table).context(|| format!("cannot remove {}", shown(&places.table)))?;
-                report.add(Done::Removed, &places.table, None);
+                plan.changes.push(Change::Remove(places.table.clone()));
+                plan.report.add(Done::Removed, &places.table, None);
             }
-            _ => report.add(Done::Kept, &places.table, Some("it was changed since it was installed")),
+            _ => plan.report.add(Done::Kept, &places.table, Some("it was changed since it was installed")),
         }
     }
-    workspace::remove_all(repository, environment)?;
-    remove_own_directory(&places, purge, &mut report)?;
-    Ok(report)
-}
-
-fn remove_hook(places: &Places, hook: Hook, standing: &Standing, report: &mut Report) -> Result<()> {
-    let (path, before) = (places.hook(hook), places.before(hook));
-    let chained = look(&before)?.is_some();
-    match standing {
-        Standing::Shim { .. } | Standing::Nothing if chained => {
-            fs::rename(&before, &path).context(|| format!("cannot give {} its name back", shown(&before)))?;
-            report.add(Done::Restored, &path, None);
-        }
-        Standing::Shim { .. } => {
-            fs::remove_file(&path).context(|| format!("cannot remove {}", shown(&path)))?;
-            report.add(Done::Removed, &path, None);
-        }
-        Standing::Edited => report.add(Done::Kept, &path, Some("it was edited since it was installed")),
-        Standing::Foreign if chained => {
-            let note = format!("it belongs to somebody else; the hook from before stays {hook}{BEFORE}");
-            report.add(Done::Kept, &path, Some(&note));
-        }
-        Standing::Foreign | Standing::Nothing => {}
-    }
-    Ok(())
+    Ok(plan)
 }
 
 fn remove_own_directory(places: &Places, purge: bool, report: &mut Report) -> Result<()> {

@@ -20,8 +20,9 @@ const MARK: &[u8] = b"#!/bin/sh\n# git-orchestrator shim ";
 /// What stands in front of the digest of everything after its line.
 const DIGEST: &[u8] = b"# sha256 ";
 
-/// What `hook` is told by the shims of a template: nothing starts where nobody ran `install`.
-pub const IF_INSTALLED: &str = "--if-installed";
+/// What `hook` is told by the shims of a template: nothing starts where nobody ran `install`, which would have put
+/// another shim in this one's place.
+pub const FROM_TEMPLATE: &str = "--from-template";
 
 /// For whom a shim is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ pub fn render(program: &Path, hook: Hook, reach: Reach) -> Vec<u8> {
             }
             "name=@NAME@\n" => out.extend_from_slice(format!("name={hook}\n").as_bytes()),
             "option=@OPTION@\n" => {
-                let option = if reach == Reach::Template { IF_INSTALLED } else { "" };
+                let option = if reach == Reach::Template { FROM_TEMPLATE } else { "" };
                 out.extend_from_slice(format!("option={option}\n").as_bytes());
             }
             line => out.extend_from_slice(line.as_bytes()),
@@ -99,7 +100,7 @@ fn version_of(rest: &[u8]) -> Option<u32> {
 }
 
 fn reach_of(body: &[u8]) -> Reach {
-    let line = format!("\noption={IF_INSTALLED}\n");
+    let line = format!("\noption={FROM_TEMPLATE}\n");
     let is_template = body.windows(line.len()).any(|window| window == line.as_bytes());
     if is_template { Reach::Template } else { Reach::Repository }
 }

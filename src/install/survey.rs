@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::configured::{self, Configured};
@@ -143,6 +144,8 @@ pub struct Foreign {
     pub is_shell_script: bool,
     /// Whether it looks at its own name, and so must keep it.
     pub looks_at_its_name: bool,
+    /// Whether a line that somebody put there calls ours.
+    pub calls_us: bool,
 }
 
 /// Our lines in a hook of somebody else.
@@ -212,6 +215,8 @@ pub enum Way {
     Shim,
     /// By lines in somebody else's script.
     Block,
+    /// By a line that somebody put there by hand.
+    ByHand,
     /// By the hook that moved our shim aside.
     Moved,
     /// From the configuration.
@@ -219,6 +224,19 @@ pub enum Way {
 }
 
 impl HookSurvey {
+    /// The managers whose hooks were met, with the hook.
+    fn managers(&self) -> Vec<(Manager, PathBuf)> {
+        let standing = match &self.standing {
+            Standing::Foreign(Foreign { manager: Some(manager), .. }) => Some((*manager, self.path.clone())),
+            _ => None,
+        };
+        let chained = self
+            .chained
+            .as_ref()
+            .and_then(|path| Some((hook_bytes(path).as_deref().and_then(Manager::of_hook)?, path.clone())));
+        standing.into_iter().chain(chained).collect()
+    }
+
     /// What it comes to.
     pub fn state(&self) -> State {
         if let Some(own) = self.configured {
@@ -239,6 +257,9 @@ impl HookSurvey {
                     OwnBlock { is_current: true, .. } => State::Current(Way::Block),
                     OwnBlock { .. } => State::Older(Way::Block),
                 };
+            }
+            Standing::Foreign(Foreign { calls_us: true, is_executable: true, .. }) => {
+                return State::Current(Way::ByHand);
             }
             Standing::Foreign(_) | Standing::Missing | Standing::NoFile => {}
         }
@@ -281,39 +302,49 @@ pub fn survey(repository: &Repository, own_program: &Path, environment: &Environ
     let source = Source::read(repository, environment)?;
     let configured = configured::read(&repository.settings(r"^hook\.", environment)?);
     let knows_configured = git.is_at_least(configured::SINCE.0, configured::SINCE.1);
-    let mut hooks = Vec::new();
-    let mut met = Vec::new();
-    for hook in Hook::INSTALLED {
-        let path = source.directory.join(hook.as_str());
-        let standing = standing(&path, hook, own_program)?;
-        if let Standing::Foreign(Foreign { manager: Some(manager), .. }) = &standing {
-            met.push((*manager, path.clone()));
-        }
-        let chained = beside(&path, BEFORE);
-        if let Some(manager) = hook_bytes(&chained).as_deref().and_then(Manager::of_hook) {
-            met.push((manager, chained.clone()));
-        }
-        let own = configured.iter().find(|configured| configured.ours() == Some(hook));
-        hooks.push(HookSurvey {
-            hook,
-            chained: look(&chained)?.map(|_| chained),
-            moved: moved(&path, &standing, hook),
-            bypassed: bypassed(&source, hook, own_program)?,
-            configured: own.map(|own| OwnConfigured {
-                is_current: own.command.as_deref() == Some(&configured::command(own_program, hook)),
-                is_enabled: own.enabled && own.command.is_some() && own.events.iter().any(|name| name == hook.as_str()),
-                lacks_command: own.enabled && own.command.is_none() && !own.events.is_empty(),
-                is_known_to_git: knows_configured,
-            }),
-            path,
-            standing,
+    let mut hooks = hooks_in(&source, own_program)?;
+    for survey in &mut hooks {
+        let own = configured.iter().find(|configured| configured.ours() == Some(survey.hook));
+        survey.configured = own.map(|own| OwnConfigured {
+            is_current: own.command.as_deref() == Some(&configured::command(own_program, survey.hook)),
+            is_enabled: own.enabled
+                && own.command.is_some()
+                && own.events.iter().any(|name| name == survey.hook.as_str()),
+            lacks_command: own.enabled && own.command.is_none() && !own.events.is_empty(),
+            is_known_to_git: knows_configured,
         });
     }
+    let met = hooks.iter().flat_map(HookSurvey::managers).collect();
     let managers = managers::find(met, &configured, repository.worktree());
     Ok(Survey { git, own_program: own_program.to_path_buf(), source, hooks, configured, managers })
 }
 
+/// What stands in the directory of this source. Nothing of the configuration.
+pub(super) fn hooks_in(source: &Source, own_program: &Path) -> Result<Vec<HookSurvey>> {
+    let one = |hook: Hook| {
+        let path = source.directory.join(hook.as_str());
+        let standing = standing(&path, hook, own_program)?;
+        let chained = beside(&path, BEFORE);
+        Ok(HookSurvey {
+            hook,
+            chained: look(&chained)?.map(|_| chained),
+            moved: moved(&path, &standing, hook),
+            bypassed: bypassed(source, hook, own_program)?,
+            configured: None,
+            path,
+            standing,
+        })
+    };
+    Hook::INSTALLED.into_iter().map(one).collect()
+}
+
 impl Source {
+    /// A directory that is ours to write, whatever git looks into.
+    pub(super) fn plain(directory: &Path) -> Self {
+        let directory = directory.to_path_buf();
+        Self { standard: directory.clone(), directory, setting: None, place: Place::Standard }
+    }
+
     fn read(repository: &Repository, environment: &Environment) -> Result<Self> {
         let standard = repository.common_directory().join("hooks");
         let setting = repository.settings(r"^core\.hookspath$", environment)?.pop();
@@ -373,7 +404,7 @@ pub(super) fn look(path: &Path) -> Result<Option<fs::Metadata>> {
 }
 
 /// What a hook holds, as far as it can be read as a file; links are followed, as git does.
-fn hook_bytes(path: &Path) -> Option<Vec<u8>> {
+pub(super) fn hook_bytes(path: &Path) -> Option<Vec<u8>> {
     files::read(&path.canonicalize().ok()?, FILE_BYTES_MAX).ok()?
 }
 
@@ -406,8 +437,30 @@ fn standing(path: &Path, hook: Hook, own_program: &Path) -> Result<Standing> {
             }),
             is_shell_script: is_shell_script(&bytes),
             looks_at_its_name: looks_at_its_name(&bytes),
+            calls_us: calls_us(&bytes, hook, own_program)
+                || husky_script(path, &bytes).is_some_and(|bytes| calls_us(&bytes, hook, own_program)),
         }),
     })
+}
+
+/// Whether a line of this hook, outside of comments, calls ours.
+fn calls_us(bytes: &[u8], hook: Hook, own_program: &Path) -> bool {
+    let quoted = shim::quoted(own_program.as_os_str().as_bytes());
+    let call = format!("{} hook {hook} ", String::from_utf8_lossy(&quoted));
+    // Another copy of the program, or the one on PATH.
+    let loose = [format!("git-orchestrator' hook {hook} "), format!("git-orchestrator hook {hook} ")];
+    let text = String::from_utf8_lossy(bytes);
+    let without_block = block::find(bytes).map(|found| block::without(bytes, &found));
+    let text = without_block.as_deref().map_or(text, String::from_utf8_lossy);
+    text.lines().any(|line| {
+        !line.trim_start().starts_with('#') && (line.contains(&call) || loose.iter().any(|loose| line.contains(loose)))
+    })
+}
+
+/// The person's own script that husky's hook runs.
+fn husky_script(path: &Path, bytes: &[u8]) -> Option<Vec<u8>> {
+    (Manager::of_hook(bytes) == Some(Manager::Husky))
+        .then(|| hook_bytes(&path.parent()?.parent()?.join(path.file_name()?)))?
 }
 
 /// Whether the first line names a shell of the Bourne family, through `env` or not.
@@ -425,7 +478,7 @@ fn is_shell_script(bytes: &[u8]) -> bool {
 
 /// Whether a hook seems to look at its own name: a program may (one file for all hooks), a script says so. Wrongly yes
 /// costs a link; wrongly no would break it.
-fn looks_at_its_name(bytes: &[u8]) -> bool {
+pub(super) fn looks_at_its_name(bytes: &[u8]) -> bool {
     if !bytes.starts_with(b"#!") {
         return true;
     }

@@ -1,0 +1,169 @@
+//! What the installed hooks do: in order, with arguments, input and exit code.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+use orchestrator::event::Hook;
+use orchestrator::install::shim;
+
+use crate::repo::{self, Fixture, git, try_git, write, write_program};
+use crate::{git_with, install_with, recorder, said, stderr, uninstall};
+
+/// A repository with a remote, an installed recorder, and hooks of others for every installed hook that write down
+/// their arguments and input and exit with what `chained-code` says.
+fn chained() -> (Fixture, PathBuf) {
+    let f = Fixture::new();
+    let top = f.directory.path().to_path_buf();
+    git(&top, ["init", "--quiet", "--bare", "-b", "main", "remote.git"]);
+    f.git(["remote", "add", "origin", "../remote.git"]);
+    let log = top.display();
+    for hook in Hook::INSTALLED {
+        write_program(
+            &f.path(".git/hooks").join(hook.as_str()),
+            &format!(
+                "#!/bin/sh\nprintf '{hook}' >>'{log}/chained'\nfor a; do printf '<%s>' \"$a\"; done >>'{log}/chained'\n\
+                 echo >>'{log}/chained'\ncat >>'{log}/chained-input'\nexit \"$(cat '{log}/chained-code' 2>/dev/null || echo 0)\"\n"
+            ),
+        );
+    }
+    install_with(&f.open(), &recorder(&top, "program")).unwrap();
+    (f, top)
+}
+
+#[test]
+fn hooks_that_were_there_run_first_with_arguments_and_input() {
+    let (f, top) = chained();
+    f.commit("a", "1");
+    f.git(["commit", "--quiet", "--amend", "-m", "again"]);
+    f.git(["push", "--quiet", "origin", "main"]);
+    let calls = "post-commit\npost-commit\npost-rewrite<amend>\npre-push<origin><../remote.git>\n";
+    assert_eq!(said(&top, "chained"), calls);
+    let own = "<hook><post-commit>\n<hook><post-commit>\n<hook><post-rewrite><amend>\n<hook><pre-push><origin><../remote.git>\n";
+    assert_eq!(said(&top, "calls"), own);
+    assert_eq!(said(&top, "input").lines().count(), 2);
+    assert_eq!(said(&top, "input"), said(&top, "chained-input"));
+}
+
+#[test]
+fn a_refusal_of_either_stops_a_push_and_nothing_else() {
+    let (f, top) = chained();
+    write(&top.join("chained-code"), "7");
+    f.commit("a", "1");
+    assert_eq!(said(&top, "calls"), "<hook><post-commit>\n");
+    let push = || try_git(&f.work, ["push", "--quiet", "origin", "main"]);
+    assert!(!push().status.success());
+    // Ours was not asked any more.
+    assert_eq!(said(&top, "calls"), "<hook><post-commit>\n");
+    fs::remove_file(top.join("chained-code")).unwrap();
+    write(&top.join("code"), "3");
+    assert!(!push().status.success());
+    assert!(git(&top, ["--git-dir=remote.git", "branch", "--list"]).is_empty());
+    // Ours is left out, theirs is not.
+    assert!(git_with(&f.work, ("GIT_ORCHESTRATOR_SKIP", "1"), &["push", "--quiet", "origin", "main"]).status.success());
+    assert_eq!(said(&top, "chained").lines().filter(|line| line.starts_with("pre-push")).count(), 3);
+    assert_eq!(said(&top, "calls").lines().filter(|line| line.contains("pre-push")).count(), 1);
+    write(&top.join("chained-code"), "7");
+    f.commit("b", "1");
+    assert!(
+        !git_with(&f.work, ("GIT_ORCHESTRATOR_SKIP", "1"), &["push", "--quiet", "origin", "main"]).status.success()
+    );
+}
+
+#[test]
+fn a_program_that_is_gone_or_broken_never_stops_git() {
+    let f = Fixture::new();
+    let top = f.directory.path().to_path_buf();
+    git(&top, ["init", "--quiet", "--bare", "remote.git"]);
+    let program = recorder(&top, "program");
+    install_with(&f.open(), &program).unwrap();
+    fs::remove_file(&program).unwrap();
+    f.write("a", "1");
+    f.git(["add", "a"]);
+    let output = try_git(&f.work, ["commit", "--quiet", "-m", "a"]);
+    assert!(output.status.success());
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    assert!(stderr(&output).starts_with("git-orchestrator: "));
+    assert!(try_git(&f.work, ["push", "--quiet", "../remote.git", "main"]).status.success());
+
+    // It is found on PATH then.
+    recorder(&top.join("bin"), "git-orchestrator");
+    let path = std::env::join_paths(
+        std::iter::once(top.join("bin")).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let output =
+        git_with(&f.work, ("PATH", path.unwrap().to_str().unwrap()), &["commit", "--quiet", "--amend", "-m", "b"]);
+    assert!(output.status.success() && stderr(&output).is_empty(), "{}", stderr(&output));
+    assert!(said(&top.join("bin"), "calls").starts_with("<hook><post-commit>\n"));
+
+    // Killed, or of another machine.
+    for body in ["#!/bin/sh\nkill -9 $$\n", "\u{7f}ELF nothing"] {
+        write_program(&program, body);
+        f.git(["commit", "--quiet", "--amend", "-m", body]);
+        assert!(try_git(&f.work, ["push", "--quiet", "--force", "../remote.git", "main"]).status.success(), "{body:?}");
+    }
+}
+
+#[test]
+fn any_path_will_do() {
+    for (directory, name) in
+        [("with space", "it's a program"), ("quo'te \"$(touch PWNED)`", "new\nline"), ("ünï", "-x")]
+    {
+        let f = Fixture::named(directory);
+        let program = recorder(&f.directory.path().join("bin"), name);
+        let repository = f.open();
+        install_with(&repository, &program).unwrap();
+        f.commit("a", "1");
+        assert_eq!(said(&f.directory.path().join("bin"), "calls"), "<hook><post-commit>\n", "{name:?}");
+        assert!(!f.path("PWNED").exists());
+        uninstall(&repository, false);
+        f.commit("b", "1");
+        assert_eq!(said(&f.directory.path().join("bin"), "calls").lines().count(), 1);
+    }
+    let f = Fixture::new();
+    let program = recorder(f.directory.path(), OsString::from_vec(b"caf\xe9".to_vec()));
+    install_with(&f.open(), &program).unwrap();
+    f.commit("a", "1");
+    assert_eq!(said(f.directory.path(), "calls"), "<hook><post-commit>\n");
+    assert!(install_with(&f.open(), Path::new("relative")).is_err());
+}
+
+#[test]
+fn the_shim_is_plain_posix_and_hands_input_on_byte_for_byte() {
+    let top = tempfile::tempdir().unwrap();
+    let program = recorder(top.path(), "program");
+    let hook = top.path().join("pre-push");
+    let bytes: Vec<u8> = (0..=255).chain(*b"\n\n").cycle().take(300_000).collect();
+    for shell in ["dash", "bash", "sh"] {
+        if !Path::new("/bin").join(shell).exists() {
+            continue;
+        }
+        for with_chain in [false, true] {
+            let chain = top.path().join("pre-push.before-orchestrator");
+            if with_chain {
+                // Reads nothing of what it is offered.
+                write_program(&chain, "#!/bin/sh\nexit 0\n");
+            }
+            write_program(
+                &hook,
+                &String::from_utf8(shim::render(&program, Hook::PrePush, shim::Reach::Repository)).unwrap(),
+            );
+            // With descriptors of the caller open, as an editor or a test runner leaves them.
+            duct::cmd!("sh", "-c", "exec \"$@\" 3>/dev/null 9>/dev/null", "sh", shell, &hook, "a b", "", "*")
+                .full_env(repo::environment())
+                .stdin_bytes(bytes.clone())
+                .stdout_capture()
+                .run()
+                .unwrap();
+            assert_eq!(fs::read(top.path().join("input")).unwrap(), bytes, "{shell} {with_chain}");
+            assert_eq!(said(top.path(), "calls"), "<hook><pre-push><a b><><*>\n");
+            // From 10 on they are the shell's own.
+            let open = said(top.path(), "descriptors");
+            assert!(open.lines().all(|number| ["0", "1", "2"].contains(&number) || number.len() > 1), "{open}");
+            for name in ["input", "calls", "pre-push.before-orchestrator"] {
+                fs::remove_file(top.path().join(name)).ok();
+            }
+        }
+    }
+}
