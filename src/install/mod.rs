@@ -195,18 +195,21 @@ pub fn plan_install(repository: &Repository, request: &Request<'_>, environment:
     // Also where it is there: something in it may be missing.
     plan.changes.push(Change::OwnDirectory(places.layout.clone()));
     plan.report.add(if new { Done::Created } else { Done::Kept }, places.layout.root(), None);
-    if look(&places.table)?.is_none() {
-        let new = request.starter.to_vec();
-        plan.changes.push(Change::Write { path: places.table.clone(), old: None, new, mode: 0o644 });
+    let has_table = look(&places.table)?.is_some();
+    if !has_table {
         manifest.table = Some(Digest::of(request.starter));
-        plan.report.add(Done::Created, &places.table, None);
-    } else {
-        plan.report.add(Done::Kept, &places.table, None);
     }
-    // Before the first hook is touched: what is not written down would not be taken back.
+    // Before anything of it is made: what is not written down would not be taken back.
     if earlier.as_ref() != Some(&manifest) {
         let old = files::read(&places.manifest, FILE_BYTES_MAX)?;
         plan.changes.push(Change::Write { path: places.manifest.clone(), old, new: manifest.bytes()?, mode: 0o600 });
+    }
+    if has_table {
+        plan.report.add(Done::Kept, &places.table, None);
+    } else {
+        let new = request.starter.to_vec();
+        plan.changes.push(Change::Write { path: places.table.clone(), old: None, new, mode: 0o644 });
+        plan.report.add(Done::Created, &places.table, None);
     }
     plan.changes.append(&mut hooks.changes);
     plan.report.actions.append(&mut hooks.report.actions);

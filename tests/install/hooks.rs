@@ -167,3 +167,106 @@ fn the_shim_is_plain_posix_and_hands_input_on_byte_for_byte() {
         }
     }
 }
+
+/// For hooks that `install` may set up in a version to come, the script has to be right by their names already.
+#[test]
+fn what_each_hook_may_stop_and_which_of_them_read_input() {
+    let cases = [
+        // name, whether a refusal of the one before ends it, whether its exit code is ours, whether it has input
+        ("post-commit", false, false, false),
+        ("post-checkout", false, false, false),
+        ("post-receive", false, false, true),
+        ("post-rewrite", false, false, true),
+        ("pre-merge-commit", true, false, false),
+        ("pre-push", true, true, true),
+    ];
+    let top = tempfile::tempdir().unwrap();
+    let program = recorder(top.path(), "program");
+    let log = top.path().display();
+    for (name, stops, decides, reads) in cases {
+        let hook = top.path().join(name);
+        let shim = String::from_utf8(shim::render(&program, Hook::PostMerge, shim::Reach::Repository)).unwrap();
+        write_program(&hook, &shim.replace("\nname=post-merge\n", &format!("\nname={name}\n")));
+        let before = top.path().join(format!("{name}.before-orchestrator"));
+        for (their_code, our_code) in [(0, 0), (7, 0), (0, 3), (0, 137)] {
+            write_program(&before, &format!("#!/bin/sh\ncat >>'{log}/their-input'\nexit {their_code}\n"));
+            write(&top.path().join("code"), our_code.to_string());
+            for file in ["calls", "input", "their-input"] {
+                fs::remove_file(top.path().join(file)).ok();
+            }
+            let run =
+                duct::cmd!(&hook, "a").full_env(repo::environment()).stdin_bytes("said\n").stderr_null().unchecked();
+            let code = run.run().unwrap().status.code().unwrap();
+            let case = format!("{name} {their_code} {our_code}");
+            let called = !(stops && their_code != 0);
+            assert_eq!(
+                said(top.path(), "calls"),
+                if called { format!("<hook><{name}><a>\n") } else { String::new() },
+                "{case}"
+            );
+            if decides {
+                assert_eq!(
+                    code,
+                    if their_code != 0 {
+                        their_code
+                    } else if our_code == 3 {
+                        3
+                    } else {
+                        0
+                    },
+                    "{case}"
+                );
+            } else if ["pre-merge-commit", "post-checkout"].contains(&name) {
+                // Git looks at how these end: only the one before may have a say.
+                assert_eq!(code, their_code, "{case}");
+            }
+            assert_eq!(said(top.path(), "their-input"), "said\n", "{case}");
+            if reads && called {
+                assert_eq!(said(top.path(), "input"), "said\n", "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shim_that_was_moved_aside_runs_the_one_before_once() {
+    let top = tempfile::tempdir().unwrap();
+    let program = recorder(top.path(), "program");
+    let log = top.path().display();
+    let path = |name: &str| top.path().join(name);
+    write_program(
+        &path("post-commit.legacy"),
+        &String::from_utf8(shim::render(&program, Hook::PostCommit, shim::Reach::Repository)).unwrap(),
+    );
+    let person = format!("#!/bin/sh\necho before >>'{log}/before'\n");
+    write_program(&path("post-commit.before-orchestrator"), &person);
+    let run = || duct::cmd!(path("post-commit.legacy")).full_env(repo::environment()).stdin_null().run().unwrap();
+    write_program(&path("post-commit"), "#!/bin/sh\n# another\n");
+    run();
+    assert_eq!(
+        (said(top.path(), "before"), said(top.path(), "calls")),
+        ("before\n".into(), "<hook><post-commit>\n".into())
+    );
+    // It is what took our place, and is running already.
+    write_program(&path("post-commit"), &person);
+    run();
+    assert_eq!(said(top.path(), "before"), "before\n");
+    assert_eq!(said(top.path(), "calls").lines().count(), 2);
+}
+
+#[test]
+fn a_submodule_has_hooks_of_its_own() {
+    let f = Fixture::new();
+    let inner = Fixture::new();
+    inner.commit("a", "1");
+    f.git(["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.work.to_str().unwrap(), "sub"]);
+    f.git(["commit", "--quiet", "-m", "sub"]);
+    let program = recorder(f.directory.path(), "program");
+    let repository = orchestrator::git::Repository::discover(&f.path("sub"), false).unwrap();
+    install_with(&repository, &program).unwrap();
+    git(&f.path("sub"), ["commit", "--quiet", "--allow-empty", "-m", "b"]);
+    assert_eq!(said(f.directory.path(), "calls"), "<hook><post-commit>\n");
+    assert!(f.path(".git/modules/sub/hooks/post-commit").exists() && !f.path(".git/hooks/post-commit").exists());
+    uninstall(&repository, false);
+    assert!(!f.path(".git/modules/sub/hooks/post-commit").exists());
+}

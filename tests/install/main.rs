@@ -10,6 +10,7 @@ mod global;
 mod hooks;
 mod managers;
 mod repository;
+mod screens;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,10 +7,13 @@ use std::path::Path;
 use orchestrator::error::Kind;
 use orchestrator::event::Hook;
 use orchestrator::git::Repository;
-use orchestrator::install::{Done, shim};
+use orchestrator::ids::Digest;
+use orchestrator::install::change;
+use orchestrator::install::survey::{State, Way};
+use orchestrator::install::{self, Done, Plan, shim};
 
-use crate::repo::{Fixture, git, snapshot, write, write_program};
-use crate::{install_with, recorder, said, uninstall};
+use crate::repo::{self, Fixture, git, snapshot, write, write_program};
+use crate::{install_with, recorder, request, said, state, uninstall};
 
 /// What a repository is made to look like before.
 type Prepare = fn(&Fixture);
@@ -74,6 +77,107 @@ fn an_older_shim_and_a_moved_program_are_brought_up_to_date() {
     f.commit("a", "1");
     assert_eq!(said(f.directory.path(), "calls"), "<hook><post-commit>\n");
     assert!(fs::read_to_string(f.path(".git/hooks/post-commit")).unwrap().contains("/new'"));
+}
+
+#[test]
+fn the_first_version_of_the_shim_is_replaced() {
+    let f = Fixture::new();
+    let (old, new) = (recorder(f.directory.path(), "it's"), recorder(f.directory.path(), "new"));
+    let body = include_str!("shim-1.sh").split_once("@DIGEST@\n").unwrap();
+    let quoted = old.to_str().unwrap().replace('\'', "'\\''");
+    let rest = body.1.replace("@PROGRAM@", &format!("'{quoted}'"));
+    let first = format!("{}{}\n{rest}", body.0, Digest::of(rest.as_bytes()));
+    for hook in ["post-commit", "pre-push"] {
+        write_program(&f.path(".git/hooks").join(hook), &first);
+    }
+    write_program(&f.path(".git/hooks/post-commit.before-orchestrator"), "#!/bin/sh\necho theirs >>../theirs\n");
+    assert_eq!(state(&f, &old, Hook::PrePush, &repo::environment()), State::Older(Way::Shim));
+    install_with(&f.open(), &new).unwrap();
+    f.commit("a", "1");
+    assert_eq!(
+        (said(f.directory.path(), "calls"), said(f.directory.path(), "theirs")),
+        ("<hook><post-commit>\n".into(), "theirs\n".into())
+    );
+    assert_eq!(state(&f, &old, Hook::PrePush, &repo::environment()), State::OtherProgram(Some(new)));
+    uninstall(&f.open(), false);
+    assert!(fs::read_to_string(f.path(".git/hooks/post-commit")).unwrap().contains("theirs"));
+    assert!(!f.path(".git/hooks/pre-push").exists());
+}
+
+/// Repositories in which both ways of putting ours in front, a link and a directory to make are needed.
+fn mixed() -> Fixture {
+    let f = Fixture::new();
+    f.commit("a", "1");
+    write_program(&f.path(".git/hooks/post-commit"), "#!/bin/sh\n");
+    write_program(&f.path(".git/hooks/post-merge"), "#!/bin/sh\nbasename \"$0\"\n");
+    write_program(&f.path(".git/hooks/pre-push"), "#!/usr/bin/env python3\nimport sys\nsys.argv[0]\n");
+    f
+}
+
+#[test]
+fn a_crash_between_any_two_steps_is_recovered_from() {
+    let plan_of = |f: &Fixture, program: &Path| {
+        install::plan_install(&f.open(), &request(program), &repo::environment()).unwrap().changes
+    };
+    let count = plan_of(&mixed(), Path::new("/program")).len();
+    assert!(count > 8);
+    for done in 0..=count {
+        for again in [true, false] {
+            let f = mixed();
+            let before = snapshot(&f.work);
+            let program = recorder(f.directory.path(), "program");
+            change::apply(&plan_of(&f, &program)[..done]).unwrap();
+            if again {
+                install_with(&f.open(), &program).unwrap();
+                let states: Vec<State> =
+                    Hook::INSTALLED.iter().map(|hook| state(&f, &program, *hook, &repo::environment())).collect();
+                assert!(states.iter().all(|state| matches!(state, State::Current(_))), "{done}: {states:?}");
+                assert!(!install_with(&f.open(), &program).unwrap().changed(), "{done}");
+            }
+            let plan = install::plan_uninstall(&f.open(), &program, &repo::environment()).unwrap().changes;
+            let part = done.min(plan.len());
+            change::apply(&plan[..part]).unwrap();
+            uninstall(&f.open(), false);
+            let mut after = snapshot(&f.work);
+            // The one thing that a crash may leave: an empty directory of ours, before it was written down.
+            after.remove(Path::new(".git/hooks/before-orchestrator"));
+            assert_eq!(after, before, "{done} {again}");
+        }
+    }
+}
+
+#[test]
+fn a_rehearsal_shows_everything_and_changes_nothing() {
+    let f = mixed();
+    let program = recorder(f.directory.path(), "program");
+    let before = snapshot(&f.work);
+    let shown = |plan: &Plan| plan.changes.iter().map(|change| change.diff(&f.work)).collect::<String>();
+    let plan = install::plan_install(&f.open(), &request(&program), &repo::environment()).unwrap();
+    let diff = shown(&plan);
+    assert_eq!(snapshot(&f.work), before);
+    for line in [
+        "new directory .orchestrator\n",
+        "+++ b/triggers.yaml\n",
+        "+version: 1\n",
+        "rename from .git/hooks/post-commit\nrename to .git/hooks/post-commit.before-orchestrator\n",
+        "--- /dev/null\n+++ b/.git/hooks/post-commit\n",
+        "--- a/.git/hooks/post-merge\n+++ b/.git/hooks/post-merge\n",
+        "+# >>> git-orchestrator >>> ",
+        "new link .git/hooks/before-orchestrator/pre-push -> ../pre-push.before-orchestrator\n",
+    ] {
+        assert!(diff.contains(line), "{line}\n{diff}");
+    }
+    // What was shown is what is done.
+    assert_eq!(install_with(&f.open(), &program).unwrap(), plan.report);
+    let again = install::plan_install(&f.open(), &request(&program), &repo::environment()).unwrap();
+    assert_eq!(shown(&again), "");
+    let installed = snapshot(&f.work);
+    let plan = install::plan_uninstall(&f.open(), &program, &repo::environment()).unwrap();
+    assert!(
+        shown(&plan).contains("rename to .git/hooks/post-commit\n")
+            && shown(&plan).contains("--- a/triggers.yaml\n+++ /dev/null\n")
+    );
+    assert_eq!(snapshot(&f.work), installed);
 }
 
 #[test]
