@@ -121,7 +121,6 @@ fn rehearse_uninstall(
     environment: &Environment,
 ) -> Result<ExitCode> {
     let plan = install::plan_uninstall(repository, program, environment)?;
-    let code = rehearse(ui, &plan, &repository.home(), "git orchestrator uninstall")?;
     if Layout::new(&repository.home()).exists() {
         ui.note(if args.purge {
             format!("{DIRECTORY} and the checkouts of runs would go too")
@@ -129,7 +128,7 @@ fn rehearse_uninstall(
             format!("{DIRECTORY} would go too, where it holds no artifacts and no runs, and the checkouts of runs")
         });
     }
-    Ok(code)
+    rehearse(ui, &plan, &repository.home(), "git orchestrator uninstall")
 }
 
 /// Shows a plan as a diff on standard output; what it comes to stands beside it, so that the diff can be piped.

@@ -95,7 +95,13 @@ pub fn plan_uninstall(program: &Path, environment: &Environment) -> Result<Plan>
                     plan.changes.push(Change::Remove(path));
                 }
                 Change::MakeDirectory(path) => directories.push(path),
-                _ => {}
+                Change::Write { .. }
+                | Change::OwnDirectory(_)
+                | Change::Configure { .. }
+                | Change::Rename { .. }
+                | Change::Link { .. }
+                | Change::Remove(_)
+                | Change::RemoveDirectory(_) => {}
             }
         }
         let parent = places.template.parent().map(Path::to_path_buf);

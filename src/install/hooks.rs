@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use super::change::Change;
 use super::managers::Manager;
 use super::manifest::Manifest;
+use super::script::looks_at_its_name;
 use super::shim::{self, Reach};
-use super::survey::{Foreign, HookSurvey, OwnBlock, Standing, beside, hook_bytes, look, looks_at_its_name};
+use super::survey::{Foreign, HookSurvey, OwnBlock, Standing, beside, hook_bytes, look};
 use super::{BEFORE, Done, FILE_BYTES_MAX, Plan, block};
 use crate::error::{Error, Result};
 use crate::event::Hook;
@@ -87,19 +88,18 @@ fn put_in_front(plan: &mut Plan, survey: &HookSurvey, foreign: &Foreign, program
             plan.report.add(Done::Kept, path, Some("calls ours first"));
             return Ok(());
         }
-        Some(_) => {}
         None if foreign.calls_us => {
             plan.report.add(Done::Kept, path, Some("calls ours by a line that was added by hand"));
             return Ok(());
         }
-        None => {}
+        Some(_) | None => {}
     }
     let keeps_its_place = foreign.block.is_some()
         || (foreign.is_executable && foreign.is_shell_script && foreign.looks_at_its_name && !foreign.is_link);
     if keeps_its_place {
         let old = read(path)?;
-        let plain = block::find(&old).map_or_else(|| old.clone(), |found| block::without(&old, &found));
-        let new = block::in_script(&plain, &block::lines(program, hook));
+        let rest = block::find(&old).map_or_else(|| old.clone(), |found| block::without(&old, &found));
+        let new = block::in_script(&rest, &block::lines(program, hook));
         plan.changes.push(Change::Write { path: path.clone(), old: Some(old), new, mode: mode(path)? });
         let done = if foreign.block.is_some() { Done::Updated } else { Done::Chained };
         let again = match foreign.manager {

@@ -46,6 +46,8 @@ impl Manifest {
 
     /// As it is written.
     pub(super) fn bytes(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec_pretty(self).context(|| "cannot write the manifest")
+        let mut bytes = serde_json::to_vec_pretty(self).context(|| "cannot write the manifest")?;
+        bytes.push(b'\n');
+        Ok(bytes)
     }
 }

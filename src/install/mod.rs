@@ -12,6 +12,7 @@ pub mod global;
 mod hooks;
 pub mod managers;
 mod manifest;
+mod script;
 pub mod shim;
 pub mod survey;
 
@@ -315,7 +316,7 @@ fn marked_lines(plan: &mut Plan, path: &Path, lines: Option<&[u8]>, note: &str) 
                 "take them out, from `# >>> git-orchestrator >>>` to `# <<< git-orchestrator <<<`, and install again",
             ));
     }
-    let plain = found.as_ref().map_or_else(|| text.clone(), |found| block::without(&text, found));
+    let rest = found.as_ref().map_or_else(|| text.clone(), |found| block::without(&text, found));
     let done = match (&found, lines) {
         (None, None) => return Ok(()),
         (Some(found), Some(lines)) if found.body == lines => {
@@ -326,7 +327,7 @@ fn marked_lines(plan: &mut Plan, path: &Path, lines: Option<&[u8]>, note: &str) 
         (Some(_), Some(_)) => Done::Updated,
         (Some(_), None) => Done::Restored,
     };
-    let new = lines.map_or_else(|| plain.clone(), |lines| block::in_configuration(&plain, lines));
+    let new = lines.map_or_else(|| rest.clone(), |lines| block::in_configuration(&rest, lines));
     plan.changes.push(Change::Configure { path: path.to_path_buf(), old, new });
     plan.report.add(done, path, lines.map(|_| note));
     Ok(())

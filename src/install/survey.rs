@@ -4,11 +4,11 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::configured::{self, Configured};
 use super::managers::{self, Found, Manager};
+use super::script::{calls_us, husky_script, is_shell_script, looks_at_its_name};
 use super::shim::{self, Reach};
 use super::{BEFORE, FILE_BYTES_MAX, block};
 use crate::error::{Error, Result};
@@ -131,6 +131,7 @@ pub struct OwnShim {
 
 /// A hook of somebody else.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may go together")]
 pub struct Foreign {
     /// Whether git runs it.
     pub is_executable: bool,
@@ -168,6 +169,7 @@ pub struct Moved {
 
 /// Ours in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may go together")]
 pub struct OwnConfigured {
     /// Whether it is what would be written now.
     pub is_current: bool,
@@ -272,10 +274,12 @@ impl HookSurvey {
         if let Some(path) = &self.bypassed {
             return State::Bypassed(path.clone());
         }
-        match self.standing {
-            _ if self.configured.is_some() => State::Disabled,
-            Standing::Missing => State::Missing,
-            _ => State::Foreign,
+        if self.configured.is_some() {
+            State::Disabled
+        } else if self.standing == Standing::Missing {
+            State::Missing
+        } else {
+            State::Foreign
         }
     }
 }
@@ -443,65 +447,11 @@ fn standing(path: &Path, hook: Hook, own_program: &Path) -> Result<Standing> {
     })
 }
 
-/// Whether a line of this hook, outside of comments, calls ours.
-fn calls_us(bytes: &[u8], hook: Hook, own_program: &Path) -> bool {
-    let quoted = shim::quoted(own_program.as_os_str().as_bytes());
-    let call = format!("{} hook {hook} ", String::from_utf8_lossy(&quoted));
-    // Another copy of the program, or the one on PATH.
-    let loose = [format!("git-orchestrator' hook {hook} "), format!("git-orchestrator hook {hook} ")];
-    let text = String::from_utf8_lossy(bytes);
-    let without_block = block::find(bytes).map(|found| block::without(bytes, &found));
-    let text = without_block.as_deref().map_or(text, String::from_utf8_lossy);
-    text.lines().any(|line| {
-        !line.trim_start().starts_with('#') && (line.contains(&call) || loose.iter().any(|loose| line.contains(loose)))
-    })
-}
-
-/// The person's own script that husky's hook runs.
-fn husky_script(path: &Path, bytes: &[u8]) -> Option<Vec<u8>> {
-    (Manager::of_hook(bytes) == Some(Manager::Husky))
-        .then(|| hook_bytes(&path.parent()?.parent()?.join(path.file_name()?)))?
-}
-
-/// Whether the first line names a shell of the Bourne family, through `env` or not.
-fn is_shell_script(bytes: &[u8]) -> bool {
-    let Some(line) = bytes.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next()) else {
-        return false;
-    };
-    let Ok(line) = std::str::from_utf8(line) else { return false };
-    let mut names = line.split_ascii_whitespace().map(|word| word.rsplit('/').next().unwrap_or(word));
-    let first = names.next();
-    let name =
-        if first == Some("env") { names.find(|name| !name.starts_with('-') && !name.contains('=')) } else { first };
-    name.is_some_and(|name| ["sh", "dash", "bash", "ash", "ksh", "mksh", "zsh"].contains(&name))
-}
-
-/// Whether a hook seems to look at its own name: a program may (one file for all hooks), a script says so. Wrongly yes
-/// costs a link; wrongly no would break it.
-pub(super) fn looks_at_its_name(bytes: &[u8]) -> bool {
-    if !bytes.starts_with(b"#!") {
-        return true;
-    }
-    // `. "$(dirname "$0")/h"` is husky's way: the script it reads looks.
-    const MARKS: [&[u8]; 9] = [
-        b"basename",
-        b"0##*/",
-        b"dirname \"$0\")/h\"",
-        b"argv[0]",
-        b"argv[1]",
-        b"__filename",
-        b"__FILE__",
-        b"PROGRAM_NAME",
-        b"$0:t",
-    ];
-    MARKS.iter().any(|mark| bytes.windows(mark.len()).any(|window| window == *mark))
-}
-
 /// Our shim under the names that managers give what they find.
 fn moved(path: &Path, standing: &Standing, hook: Hook) -> Vec<Moved> {
     let manager = match standing {
         Standing::Foreign(Foreign { manager, is_executable: true, .. }) => *manager,
-        _ => None,
+        Standing::Foreign(_) | Standing::Missing | Standing::Shim(_) | Standing::EditedShim | Standing::NoFile => None,
     };
     let ours = |path: &Path| {
         let bytes = files::read(path, FILE_BYTES_MAX).ok().flatten();
@@ -536,27 +486,4 @@ fn bypassed(source: &Source, hook: Hook, own_program: &Path) -> Result<Option<Pa
         Standing::Shim(_) | Standing::EditedShim | Standing::Foreign(Foreign { block: Some(_), .. }) => Some(path),
         Standing::Foreign(_) | Standing::Missing | Standing::NoFile => None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shell_is_known_by_the_first_line() {
-        for yes in ["#!/bin/sh\n", "#! /usr/bin/env -S bash -e\n", "#!/usr/bin/env sh", "#!/opt/dash -u\n"] {
-            assert!(is_shell_script(yes.as_bytes()), "{yes}");
-        }
-        for no in ["", "echo\n", "#!/usr/bin/env python3\n", "#!/usr/bin/fish\n", "#!\n"] {
-            assert!(!is_shell_script(no.as_bytes()), "{no}");
-        }
-    }
-
-    #[test]
-    fn who_looks_at_its_name_keeps_it() {
-        for yes in ["\u{7f}ELF", "#!/bin/sh\n. \"$(dirname \"$0\")/h\"", "#!/usr/bin/env ruby\nFile.basename($0)\n"] {
-            assert!(looks_at_its_name(yes.as_bytes()), "{yes}");
-        }
-        assert!(!looks_at_its_name(b"#!/bin/sh\necho $0\n"));
-    }
 }

@@ -1,6 +1,6 @@
 //! Setting a repository up and taking everything back, and what the installed hooks do under the real git and `dash`.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says what it left out")]
 
 #[path = "../repo/mod.rs"]
 mod repo;

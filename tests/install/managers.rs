@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use orchestrator::event::Hook;
 use orchestrator::install::managers::Manager;
-use orchestrator::install::survey::{State, Way};
+use orchestrator::install::survey::{HookSurvey, State, Way};
 use orchestrator::runtime::Environment;
 
 use crate::repo::{self, Fixture, snapshot, write, write_program};
@@ -262,7 +262,7 @@ fn ours_first(git: Option<&Path>) {
         tool.install(&f, program, environment);
         let mut before = survey_of(&f, &ours, environment);
         before.hooks.retain(|hook| matches!(hook.hook, Hook::PostCommit | Hook::PrePush));
-        let states: Vec<State> = before.hooks.iter().map(|survey| survey.state()).collect();
+        let states: Vec<State> = before.hooks.iter().map(HookSurvey::state).collect();
         let running =
             matches!(tool.manager, Manager::PreCommit | Manager::Prek) || tool.manager == Manager::Hk && git.is_some();
         for state in &states {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use assert_cmd::cargo::cargo_bin;
 use insta::assert_snapshot;
+use orchestrator::git::Program;
 use orchestrator::runtime::Environment;
 
 use crate::repo::{self, Fixture, git, write, write_program};
@@ -25,6 +26,7 @@ fn screen(f: &Fixture, environment: &Environment, arguments: &[&str]) -> String 
     let text = |bytes: &[u8]| {
         String::from_utf8_lossy(bytes)
             .replace(program.to_str().unwrap(), "/bin/git-orchestrator")
+            .replace(&Program::find(environment).unwrap().version, "VERSION")
             .replace(f.directory.path().canonicalize().unwrap().to_str().unwrap(), "/top")
     };
     let code = output.status.code().unwrap();
