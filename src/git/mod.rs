@@ -16,6 +16,7 @@ mod place;
 mod plumbing;
 mod program;
 mod reader;
+pub mod reflog;
 mod renames;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,9 @@ use crate::text;
 /// How long one git command may take. Checking out a very large tree on a slow disk takes minutes.
 const GIT_DEADLINE: Duration = Duration::from_secs(15 * 60);
 
+/// How long git may take to say something about itself.
+const SHORT_DEADLINE: Duration = Duration::from_secs(10);
+
 /// One value of a setting, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -42,7 +45,8 @@ impl Program {
     /// The git program in this environment.
     pub fn find(environment: &Environment) -> Result<Self> {
         let path = find(environment)?;
-        let (_, output) = execute(&path, &[OsStr::new("--version")], Path::new("/"), environment.clone(), None, &[0])?;
+        let (arguments, root) = ([OsStr::new("--version")], Path::new("/"));
+        let (_, output) = execute_within(SHORT_DEADLINE, &path, &arguments, root, environment.clone(), None, &[0])?;
         let line = text::bytes_line(output.trim_ascii());
         Ok(Self { path, version: line.strip_prefix("git version ").unwrap_or(&line).to_owned() })
     }
@@ -190,6 +194,7 @@ pub fn init_bare(directory: &Path, environment: &Environment) -> Result<()> {
 pub(super) struct Git {
     program: PathBuf,
     environment: Environment,
+    deadline: Duration,
 }
 
 impl Git {
@@ -203,7 +208,12 @@ impl Git {
         environment.insert("LC_ALL".into(), "C".into());
         // Nothing here goes online. An older git does not know `GIT_NO_LAZY_FETCH`, and every git knows this.
         environment.insert("GIT_ALLOW_PROTOCOL".into(), "".into());
-        Ok(Self { program, environment })
+        Ok(Self { program, environment, deadline: GIT_DEADLINE })
+    }
+
+    /// The same, with less patience.
+    pub(super) fn within(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
     }
 
     /// The names of all settings that are in force for this git directory.
@@ -240,7 +250,8 @@ impl Git {
             environment.insert("GIT_WORK_TREE".into(), worktree.into());
         }
         let directory = worktree.unwrap_or(git_directory);
-        execute(&self.program, arguments, directory, environment, input, good).map(|(_, output)| output)
+        execute_within(self.deadline, &self.program, arguments, directory, environment, input, good)
+            .map(|(_, output)| output)
     }
 }
 
@@ -297,6 +308,19 @@ fn execute(
     input: Option<Vec<u8>>,
     good: &[i32],
 ) -> Result<(i32, Vec<u8>)> {
+    execute_within(GIT_DEADLINE, program, arguments, directory, environment, input, good)
+}
+
+/// [`execute`], for at most so long.
+fn execute_within(
+    deadline: Duration,
+    program: &Path,
+    arguments: &[&OsStr],
+    directory: &Path,
+    environment: Environment,
+    input: Option<Vec<u8>>,
+    good: &[i32],
+) -> Result<(i32, Vec<u8>)> {
     let name = arguments.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let failed = || format!("cannot run `git {name}`");
     let expression = duct::cmd(program, arguments)
@@ -310,9 +334,9 @@ fn execute(
         None => expression.stdin_null(),
     };
     let handle = expression.start().context(failed)?;
-    if handle.wait_timeout(GIT_DEADLINE).context(failed)?.is_none() {
+    if handle.wait_timeout(deadline).context(failed)?.is_none() {
         handle.kill().context(failed)?;
-        return Err(Error::timed_out(format!("`git {name}` took longer than {}", text::duration(GIT_DEADLINE))));
+        return Err(Error::timed_out(format!("`git {name}` took longer than {}", text::duration(deadline))));
     }
     let output = handle.into_output().context(failed)?;
     if let Some(code) = output.status.code().filter(|code| good.contains(code)) {
