@@ -5,6 +5,7 @@
 //! full synchronisation: what was committed survives a power cut. Nothing outside these files
 //! knows a column.
 
+pub mod health;
 mod queue;
 mod rows;
 

@@ -56,6 +56,31 @@ pub fn set_aside_count(layout: &Layout) -> usize {
     entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == SET_ASIDE)).count()
 }
 
+/// What waits, looked at without touching it.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// The plans, oldest first.
+    pub plans: Vec<Plan>,
+    /// Files that do not read, and why.
+    pub unreadable: Vec<(PathBuf, Error)>,
+    /// How many more there are than were looked at.
+    pub more: usize,
+}
+
+/// Looks at what waits, at most `limit` files.
+pub fn look(layout: &Layout, limit: usize) -> Result<Waiting> {
+    let paths = waiting(layout)?;
+    let mut found = Waiting { more: paths.len().saturating_sub(limit), ..Waiting::default() };
+    for path in paths.into_iter().take(limit) {
+        match read(&path) {
+            Ok(Some(plan)) => found.plans.push(plan),
+            Ok(None) => {}
+            Err(error) => found.unreadable.push((path, error)),
+        }
+    }
+    Ok(found)
+}
+
 /// Whether anything waits.
 pub fn is_empty(layout: &Layout) -> Result<bool> {
     Ok(waiting(layout)?.is_empty())
