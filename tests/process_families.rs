@@ -67,6 +67,7 @@ fn a_family_dies_whole_and_alone() {
 
 /// `docker exec` and `unshare --pid` start processes whose session began outside their namespace: its id reads as 0.
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn a_session_from_outside_the_namespace_is_no_trouble() {
     let own = std::env::current_exe().unwrap();
     let namespace = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];

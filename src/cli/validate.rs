@@ -12,7 +12,6 @@ use crate::dispatch::{TABLE, TABLE_BYTES_MAX, vocabulary};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::triggers::load;
-use crate::triggers::{RowAction, Table};
 
 /// Check triggers.yaml
 #[derive(Debug, clap::Args)]
@@ -36,7 +35,7 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     };
     match load::check(&bytes, &name, &vocabulary()) {
         Ok(table) => {
-            let held = held_roles(&table);
+            let held = table.roles_not_listed();
             if args.json {
                 ui.json(&json!({ "schema": 1, "valid": true, "rows": table.triggers.len(), "held": held }))?;
             } else {
@@ -64,18 +63,4 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
                 .hint("`git orchestrator schema triggers` describes the file, key by key"))
         }
     }
-}
-
-/// Roles that rows start and the policy does not list.
-fn held_roles(table: &Table) -> Vec<String> {
-    let mut held = Vec::new();
-    for row in &table.triggers {
-        if let (RowAction::Role(role), Some(roles)) = (&row.action, &table.policy.roles)
-            && !roles.contains_key(role)
-            && !held.contains(role)
-        {
-            held.push(role.clone());
-        }
-    }
-    held
 }

@@ -265,7 +265,7 @@ pub(super) struct Reading {
 
 impl Reading {
     pub(super) fn new(environment: &Environment, git_directory: &Path) -> Result<Self> {
-        let Git { program, mut environment } = Git::new(environment)?;
+        let Git { program, mut environment, .. } = Git::new(environment)?;
         environment.extend(neutral::variables(&BTreeSet::new()));
         environment.insert("GIT_DIR".into(), git_directory.into());
         // A file that cannot be there: an empty one would make git speak.

@@ -38,6 +38,20 @@ impl Table {
         let starts = |row: &Trigger| matches!(row.action, RowAction::Role(_)) && row.on.contains(&Source::Hook(hook));
         self.triggers.iter().any(starts)
     }
+
+    /// Roles that rows start and `policy.roles` does not list: their runs are held.
+    pub fn roles_not_listed(&self) -> Vec<&str> {
+        let mut missing: Vec<&str> = Vec::new();
+        for row in &self.triggers {
+            if let (RowAction::Role(role), Some(roles)) = (&row.action, &self.policy.roles)
+                && !roles.contains_key(role)
+                && !missing.contains(&role.as_str())
+            {
+                missing.push(role);
+            }
+        }
+        missing
+    }
 }
 
 /// One row.

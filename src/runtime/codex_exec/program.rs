@@ -145,11 +145,19 @@ impl Version {
     /// The oldest one that was measured and works: earlier ones start a new thread where one is to be continued.
     pub const OLDEST: Self = Self { major: 0, minor: 130, patch: 0 };
 
+    /// The newest one that was measured. Later ones are used all the same.
+    pub const NEWEST_MEASURED: Self = Self { major: 0, minor: 169, patch: 0 };
+
     /// `0.169.0`, also with something behind it as in `0.170.0-alpha.3`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(['-', '+']).next()?.split('.').map(|part| part.parse().ok());
         let version = Self { major: parts.next()??, minor: parts.next()??, patch: parts.next()?? };
         parts.next().is_none().then_some(version)
+    }
+
+    /// Whether it is of a later series than any that was measured; another patch of the newest one is not.
+    pub fn is_unmeasured(self) -> bool {
+        (self.major, self.minor) > (Self::NEWEST_MEASURED.major, Self::NEWEST_MEASURED.minor)
     }
 
     /// The words between `codex sandbox` and the command, in the order to try them. Measured: 0.130 wants the system's
