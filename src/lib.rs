@@ -28,4 +28,5 @@ pub mod gate;
 pub mod dispatch;
 pub mod rehearsal;
 pub mod install;
+pub mod doctor;
 pub mod cli;

@@ -2,6 +2,7 @@
 
 pub mod completions;
 pub mod demo;
+pub mod doctor;
 pub mod explain;
 pub mod hook;
 pub mod install;
@@ -53,6 +54,7 @@ enum Command {
     Demo(demo::Args),
     Install(install::InstallArgs),
     Uninstall(install::UninstallArgs),
+    Doctor(doctor::Args),
     Status(status::Args),
     Show(show::Args),
     Log(log::Args),
@@ -124,6 +126,7 @@ fn execute(ui: &mut Ui, command: Command) -> Result<ExitCode> {
         Command::Demo(args) => demo::execute(ui, &args),
         Command::Install(args) => install::install(ui, &args),
         Command::Uninstall(args) => install::uninstall(ui, &args),
+        Command::Doctor(args) => doctor::execute(ui, &args),
         Command::Status(args) => status::execute(ui, &args),
         Command::Show(args) => show::execute(ui, &args),
         Command::Log(args) => log::execute(ui, &args),

@@ -1,0 +1,96 @@
+//! Runs that do not move on by themselves, and those that failed lately.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Finding, Here, Level, Section, count};
+use crate::clock::Timestamp;
+use crate::run::State;
+use crate::store::ledger::Ledger;
+use crate::store::{Filter, Run, Store as _};
+use crate::text;
+
+const SECTION: Section = Section::Jobs;
+
+/// How many of a kind are named; the rest is counted.
+const NAMED_MAX: usize = 5;
+
+/// How far back failures are of interest.
+const RECENT: Duration = Duration::from_secs(24 * 3600);
+
+/// After this long a run that still waits is said to.
+const LONG: Duration = Duration::from_secs(3600);
+
+pub(super) fn look(here: &Here<'_>) -> Vec<Finding> {
+    let Some(ledger) = &here.ledger else { return Vec::new() };
+    match runs(ledger, here.now) {
+        Ok(findings) if findings.is_empty() => {
+            vec![Finding::new(SECTION, Level::Ok, "jobs-clear", "nothing is held, stuck or failed lately")]
+        }
+        Ok(findings) => findings,
+        Err(error) => vec![
+            Finding::of_error(SECTION, Level::Problem, "jobs-unreadable", &error.into())
+                .or_action("move .orchestrator/state/ledger.db and its `-wal` and `-shm` aside: a new one begins"),
+        ],
+    }
+}
+
+fn runs(ledger: &Ledger, now: Timestamp) -> Result<Vec<Finding>, crate::store::StoreError> {
+    let of = |states: &[State], limit| {
+        ledger.runs(&Filter { states: states.to_vec(), limit: Some(limit), ..Filter::default() })
+    };
+    let counts = ledger.counts()?;
+    let number = |state| usize::try_from(counts.get(&state).copied().unwrap_or(0)).unwrap_or(usize::MAX);
+    let mut findings = Vec::new();
+    for (state, code) in [(State::Held, "run-held"), (State::Waiting, "run-waiting")] {
+        for run in of(&[state], NAMED_MAX)? {
+            let message = format!("{} is {state}: {}", named(&run), or(&run.reason, "a person decides"));
+            let verb = if state == State::Held { "retry" } else { "show" };
+            let finding = Finding::new(SECTION, Level::Note, code, message);
+            findings.push(finding.command(format!("git orchestrator {verb} {}", run.id.short())));
+        }
+        let more = number(state).saturating_sub(NAMED_MAX);
+        if more > 0 {
+            let message = format!("{} more {state}", count(more, "run"));
+            findings
+                .push(Finding::new(SECTION, Level::Note, code, message).command("git orchestrator status --limit 100"));
+        }
+    }
+    for run in of(&[State::Queued], 200)? {
+        let age = now.since(run.created_at);
+        if let Some(until) = run.not_before.filter(|until| *until > now) {
+            let reason = or(&run.reason, "it failed and is tried again");
+            let message =
+                format!("{} waits {} for its next attempt: {reason}", named(&run), text::duration(until.since(now)));
+            let finding = Finding::new(SECTION, Level::Note, "run-backs-off", message);
+            findings.push(finding.command(format!("git orchestrator log {}", run.id.short())));
+        } else if age > LONG {
+            let message = format!("{} has been queued for {}", named(&run), text::duration(age));
+            let finding = Finding::new(SECTION, Level::Note, "run-queued-long", message);
+            findings.push(finding.command("git orchestrator wait"));
+        }
+        if findings.len() > 4 * NAMED_MAX {
+            break;
+        }
+    }
+    // Only the newest run of a row and branch speaks: what failed and was done again is over.
+    let mut seen = BTreeSet::new();
+    let newest =
+        of(&[], 200)?.into_iter().filter(|run| seen.insert((run.job.row.trigger.clone(), run.job.branch.clone())));
+    let failed =
+        newest.filter(|run| run.state == State::Failed && run.finished_at.is_some_and(|at| now.since(at) < RECENT));
+    for run in failed.take(NAMED_MAX) {
+        let message = format!("{} failed: {}", named(&run), or(&run.reason, "no reason was recorded"));
+        let finding = Finding::new(SECTION, Level::Warning, "run-failed", message);
+        findings.push(finding.command(format!("git orchestrator show {}", run.id.short())));
+    }
+    Ok(findings)
+}
+
+fn named(run: &Run) -> String {
+    format!("run {} ({} for {})", run.id.short(), run.job.row.role, run.job.change.head.short())
+}
+
+fn or<'a>(reason: &'a str, otherwise: &'a str) -> &'a str {
+    if reason.is_empty() { otherwise } else { reason }
+}
