@@ -346,3 +346,19 @@ fn execute_within(
     let said = text::one_line(text::prefix_bytes(said.trim(), 1000));
     Err(Error::failed(format!("`git {name}` failed ({}): {said}", output.status)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        let git = |version: &str| Program { path: PathBuf::new(), version: version.to_owned() };
+        for yes in ["2.54.0", "2.54.0.rc1", "2.100.1", "3.0.0"] {
+            assert!(git(yes).is_at_least(2, 54), "{yes}");
+        }
+        for no in ["2.53.9", "2.39.5 (Apple Git-154)", "1.99", "", "unknown"] {
+            assert!(!git(no).is_at_least(2, 54), "{no}");
+        }
+    }
+}

@@ -120,3 +120,36 @@ pub(super) fn read(settings: &[Setting]) -> Vec<Configured> {
 fn is_true(value: &[u8]) -> bool {
     !["false", "no", "off", "0"].iter().any(|no| value.eq_ignore_ascii_case(no.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_the_configuration_is_read_as_git_reads_it() {
+        let setting = |key: &str, value: &str| Setting {
+            key: key.to_owned(),
+            value: value.as_bytes().to_vec(),
+            scope: "local".to_owned(),
+            file: None,
+        };
+        let read = read(&[
+            setting("hook.a.b.event", "post-commit"),
+            setting("hook.a.b.event", ""),
+            setting("hook.a.b.event", "pre-push"),
+            setting("hook.a.b.enabled", "OFF"),
+            setting("hook.git-orchestrator-pre-push.event", "pre-push"),
+            setting("hook.git-orchestrator-pre-push.enabled", ""),
+            setting("hook.odd", "x"),
+        ]);
+        assert_eq!(read.len(), 2);
+        let (other, own) = (&read[0], &read[1]);
+        assert!(other.name == "a.b" && other.events == ["pre-push"] && !other.enabled && other.ours().is_none());
+        assert!(own.ours() == Some(Hook::PrePush) && own.enabled && own.command.is_none());
+    }
+
+    #[test]
+    fn a_value_stands_for_exactly_its_bytes() {
+        assert_eq!(value(b"a \"b\\c\nd\te;#\xff"), b"\"a \\\"b\\\\c\\nd\\te;#\xff\"");
+    }
+}

@@ -228,9 +228,10 @@ pub enum Way {
 impl HookSurvey {
     /// The managers whose hooks were met, with the hook.
     fn managers(&self) -> Vec<(Manager, PathBuf)> {
-        let standing = match &self.standing {
-            Standing::Foreign(Foreign { manager: Some(manager), .. }) => Some((*manager, self.path.clone())),
-            _ => None,
+        let standing = if let Standing::Foreign(Foreign { manager: Some(manager), .. }) = &self.standing {
+            Some((*manager, self.path.clone()))
+        } else {
+            None
         };
         let chained = self
             .chained
