@@ -530,6 +530,7 @@ fn the_inbox_lists_what_waits() {
         attempt: 1,
         not_before: None,
         cancel_requested: false,
+        superseded_by: None,
         created_at: at(seconds),
         started_at: None,
         finished_at: None,

@@ -16,6 +16,7 @@ triggers:
   - name: test
     on: post-commit
     role: tester
+    debounce: 0s
   - name: before-main
     on: pre-push
     when: { refs: [\"refs/heads/main\"] }
@@ -234,6 +235,8 @@ fn a_damaged_ledger_closes_the_gate_with_a_clear_line() {
     let scene = scene(TABLE);
     scene.git(&["commit", "--quiet", "-m", "one"]);
     scene.wait();
+    // A worker that is about to end still has the ledger open, and with it the good pages.
+    support::wait_for("the worker to end", || scene.processes().is_empty().then_some(()));
     scene.write(".orchestrator/state/ledger.db", &"not a database ".repeat(500));
     let refused = push(&scene, &["main"]);
     assert!(!refused.status.success());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -81,6 +82,9 @@ fn held(table: &Table, row: &RowReport) -> Option<String> {
 
 fn row(ui: &mut Ui, row: &RowReport) -> Result<()> {
     let what = match &row.role {
+        Some(role) if row.debounce > 0 && row.outcome == Outcome::Matches => {
+            format!("starts {role} after {} of quiet", text::duration(Duration::from_secs(row.debounce)))
+        }
         Some(role) => format!("starts {role}"),
         None => format!("needs {}", row.requires.join(", ")),
     };

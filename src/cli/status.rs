@@ -113,7 +113,10 @@ pub fn summary(run: &Run) -> String {
     } else {
         String::new()
     };
-    let reason = if run.reason.is_empty() && run.state.is_active() {
+    let begins_in = run.not_before.map_or(Duration::ZERO, |at| at.since(Timestamp::now()));
+    let reason = if run.reason.is_empty() && run.state == State::Queued && begins_in > Duration::from_secs(1) {
+        format!("begins after {} of quiet", text::duration(begins_in))
+    } else if run.reason.is_empty() && run.state.is_active() {
         let begun = run.started_at.map_or(Duration::ZERO, |at| Timestamp::now().since(at));
         format!("since {}", text::duration(begun))
     } else {

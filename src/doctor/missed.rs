@@ -113,9 +113,9 @@ fn rows(here: &Here<'_>, entry: &Entry, hook: Hook) -> Result<Option<Vec<String>
     let moved = RefChange { name: format!("refs/heads/{}", entry.branch), old: None, new: Some(entry.new.clone()) };
     let event = Event { hook, refs: vec![moved], branch: Some(entry.branch.clone()), ..manual };
     let change = event.change.clone();
-    let mut paths = Paths::new(|| match &change {
-        Some(change) => here.repository.changed_paths(change),
-        None => Ok(Vec::new()),
+    let mut paths = Paths::walked(|visitor| match &change {
+        Some(change) => here.repository.visit_changed_paths(change, visitor),
+        None => Ok(()),
     });
     let plan = Plan::of(&table, event, &vocabulary(), &mut paths)?;
     let rows = plan.map(|plan| plan.rows).unwrap_or_default();

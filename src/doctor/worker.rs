@@ -4,6 +4,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::time::{Duration, Instant};
 
 use super::{Finding, Here, Level, Mend, Section, count, state};
+use crate::clock::Timestamp;
 use crate::files;
 use crate::run::State;
 use crate::store::spool::{self, Waiting};
@@ -94,7 +95,7 @@ fn needs_worker(here: &Here<'_>, events: &Waiting, is_paused: bool) -> Option<Fi
         let finding = Finding::new(SECTION, Level::Warning, "worker-missing", message);
         return Some(finding.command("git orchestrator status").mends(Mend::Work));
     }
-    let due = here.ledger.as_ref().is_some_and(|ledger| matches!(ledger.next_due(), Ok(Some(_))));
+    let due = here.ledger.as_ref().is_some_and(|ledger| matches!(ledger.next_due(Timestamp::now()), Ok(Some(_))));
     if due && !is_paused {
         let message = "runs are queued, and no worker lives";
         let finding = Finding::new(SECTION, Level::Warning, "worker-missing", message);

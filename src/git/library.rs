@@ -107,6 +107,23 @@ impl Reader for Library {
         Some(Links { time: commit.time().seconds(), parents })
     }
 
+    fn range(&self, head: Id, base: Option<Id>, max: usize) -> Result<Option<Vec<Id>>> {
+        let failed = || format!("cannot list the commits up to {head}");
+        let mut walk = self.0.revwalk().context(failed)?;
+        walk.push(to_git(head)?).context(failed)?;
+        if let Some(base) = base {
+            walk.hide(to_git(base)?).context(failed)?;
+        }
+        let mut commits = Vec::new();
+        for id in walk {
+            if commits.len() == max {
+                return Ok(None);
+            }
+            commits.push(from_git(id.context(failed)?)?);
+        }
+        Ok(Some(commits))
+    }
+
     fn peeled(&self, id: Id) -> Option<Id> {
         let object = self.0.find_object(to_git(id).ok()?, None).ok()?;
         from_git(object.peel_to_commit().ok()?.id()).ok()

@@ -15,9 +15,11 @@ pub mod person;
 mod place;
 mod plumbing;
 mod program;
+mod range;
 mod reader;
 pub mod reflog;
 mod renames;
+pub mod sequence;
 #[cfg(test)]
 mod tests;
 mod tracked;
@@ -285,9 +287,8 @@ impl Repository {
 
     /// The branches, without `refs/heads/`, and where they stand; at most [`BRANCHES_MAX`].
     pub fn branches(&self) -> Vec<(String, Oid)> {
-        let branch = |tip: object::Tip| {
-            Some((text::bytes_line(tip.name.strip_prefix(b"refs/heads/")?), tip.id.oid().ok()?))
-        };
+        let branch =
+            |tip: object::Tip| Some((text::bytes_line(tip.name.strip_prefix(b"refs/heads/")?), tip.id.oid().ok()?));
         self.reader.tips("refs/heads/", BRANCHES_MAX).into_iter().filter_map(branch).collect()
     }
 

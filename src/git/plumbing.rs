@@ -180,6 +180,19 @@ impl Reader for Plumbing {
         Some(Links { time: parsed.time, parents: parsed.parents })
     }
 
+    fn range(&self, head: Id, base: Option<Id>, max: usize) -> Result<Option<Vec<Id>>> {
+        let (most, head) = (format!("--max-count={}", max.saturating_add(1)), head.to_string());
+        let base = base.map(|base| format!("^{base}"));
+        let mut arguments = vec![OsStr::new("rev-list"), OsStr::new(&most), OsStr::new(&head)];
+        arguments.extend(base.as_ref().map(OsStr::new));
+        arguments.push(OsStr::new("--"));
+        let (_, listed) = self.git.ask(&arguments, &[0])?;
+        let lines = listed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let wrong = || Error::failed("git lists commits that are none");
+        let commits = lines.map(|line| Id::from_hex(line).ok_or_else(wrong)).collect::<Result<Vec<_>>>()?;
+        Ok((commits.len() <= max).then_some(commits))
+    }
+
     fn peeled(&self, id: Id) -> Option<Id> {
         let mut id = id;
         for _ in 0..TAGS_MAX {

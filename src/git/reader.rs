@@ -27,6 +27,10 @@ pub(super) trait Reader: Send {
     /// A commit's parents and date; the parents end at the edge of a shallow clone.
     fn links(&self, id: Id) -> Option<Links>;
 
+    /// The commits that `head` has and `base` has not, newest first; `None` where there are more than `max`. An error
+    /// where a commit on the way is not here.
+    fn range(&self, head: Id, base: Option<Id>, max: usize) -> Result<Option<Vec<Id>>>;
+
     /// The commit an object stands for: itself, or what a tag names.
     fn peeled(&self, id: Id) -> Option<Id>;
 

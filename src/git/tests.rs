@@ -1,6 +1,6 @@
 //! Both readers, asked the same of the same repositories: random histories of random trees, as fast-import makes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
@@ -163,6 +163,10 @@ fn answers(repository: &Repository, commits: &[Oid], others: &[Oid]) -> BTreeMap
             let listed: Vec<_> =
                 repository.changed_paths(&change).unwrap().iter().map(|path| text::bytes_line(path)).collect();
             note(format!("paths {number} {base:?}"), format!("{listed:?}"));
+            // In any order: commits of one second have none.
+            let range =
+                |max| repository.commits_in(&change, max).unwrap().map(|ids| ids.into_iter().collect::<BTreeSet<_>>());
+            note(format!("range {number} {base:?}"), format!("{:?} {:?}", range(1000), range(1).is_some()));
             note(format!("diff {number} {base:?}"), format!("{:#?}", repository.diff(&change, 1 << 20).unwrap()));
             if let Some(base) = base {
                 let common = repository.common_ancestor(commit, std::slice::from_ref(base));

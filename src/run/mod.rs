@@ -35,7 +35,7 @@ pub enum State {
     Failed,
     /// A person ended it.
     Cancelled,
-    /// A newer job of the same branch took its place.
+    /// A newer job took its place, or earlier ones did its work.
     Superseded,
 }
 
@@ -102,6 +102,8 @@ impl std::fmt::Display for State {
 pub enum Happening {
     /// A newer event of the same kind was taken up before the run had begun.
     Absorbed,
+    /// Something in the repository has to end before it may begin, or has ended: the reason says which.
+    Deferred,
     /// Trust, budget or autonomy forbade it for now.
     Held,
     /// A person released it.
@@ -134,14 +136,15 @@ pub enum Happening {
     Failed,
     /// A person cancelled it.
     Cancelled,
-    /// A newer job took its place.
+    /// A newer job took its place, or earlier ones did its work.
     Superseded,
 }
 
 impl Happening {
     /// Everything that can happen.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         H::Absorbed,
+        H::Deferred,
         H::Held,
         H::Released,
         H::Claimed,
@@ -165,6 +168,7 @@ impl Happening {
     pub fn as_str(self) -> &'static str {
         match self {
             H::Absorbed => "absorbed",
+            H::Deferred => "deferred",
             H::Held => "held",
             H::Released => "released",
             H::Claimed => "claimed",
@@ -194,6 +198,7 @@ impl Happening {
 /// Every transition there is. A pair that is not listed does not happen: [`after`] refuses it.
 pub const TRANSITIONS: &[(State, Happening, State)] = &[
     (S::Queued, H::Absorbed, S::Queued),
+    (S::Queued, H::Deferred, S::Queued),
     (S::Queued, H::Held, S::Held),
     (S::Queued, H::Claimed, S::Preparing),
     (S::Queued, H::Cancelled, S::Cancelled),

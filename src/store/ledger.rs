@@ -5,6 +5,7 @@
 //! full synchronisation: what was committed survives a power cut. Nothing outside these files
 //! knows a column.
 
+mod handled;
 pub mod health;
 mod queue;
 mod rows;
@@ -15,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use self::queue::{Once, apply, enqueue, job_of};
+use self::queue::{Once, apply, enqueue, job_of, write_job};
 use self::rows::{from_json, from_json_string, one_run, select_runs, signed, time_of, to_json, unsigned};
 use super::{Claim, Filter, HistoryLine, Job, Run, Step, Store, StoreError, Transition, Verdict};
 use crate::clock::Timestamp;
-use crate::event::{Event, Hook};
+use crate::event::{Change, Event, Hook};
 use crate::ids::{Digest, Oid, RunId};
 use crate::policy::admission::Admission;
 use crate::run::{Happening, State};
@@ -127,9 +128,10 @@ impl Store for Ledger {
             let followers: Vec<_> = plan.rows.iter().filter(|row| row.starts != Starts::Now).cloned().collect();
             for row in plan.rows.iter().filter(|row| row.starts == Starts::Now) {
                 if let Some(job) = job_of(plan, row, &followers) {
-                    queued.extend(enqueue(&tx, job, once, now)?);
+                    queued.extend(enqueue(&tx, job, once, event.at, now)?);
                 }
             }
+            handled::replace_rewritten(&tx, plan, now)?;
         }
         tx.commit().doing("cannot record an event")?;
         Ok(queued)
@@ -141,20 +143,19 @@ impl Store for Ledger {
         let (old, _) = one_run(&tx, run)?;
         let row = PlannedRow { admission: Admission::Admitted, ..old.job.row.clone() };
         let job = Job { row, retry_of: Some(run), ..old.job };
-        let id = enqueue(&tx, job, Once::Always, now)?;
+        let id = enqueue(&tx, job, Once::Always, now, now)?;
         tx.commit().doing("cannot queue a run")?;
         id.ok_or_else(|| StoreError::NoSuchRun(run.to_string()))
     }
 
-    fn next(&self, now: Timestamp) -> Result<Option<Run>> {
+    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Run>> {
         if self.paused()?.is_some() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let next = self.select(
-            "WHERE state = 'queued' AND (not_before IS NULL OR not_before <= ?1) ORDER BY seq LIMIT 1",
-            &[&signed(now.millis())],
-        )?;
-        Ok(next.into_iter().next())
+        self.select(
+            "WHERE state = 'queued' AND (not_before IS NULL OR not_before <= ?1) ORDER BY seq LIMIT ?2",
+            &[&signed(now.millis()), &signed(limit as u64)],
+        )
     }
 
     fn claim(&mut self, run: RunId, now: Timestamp) -> Result<(Claim, Run)> {
@@ -182,6 +183,17 @@ impl Store for Ledger {
         let state = apply(&tx, &run, &transition, now)?;
         tx.commit().doing("cannot record what happened")?;
         Ok(state)
+    }
+
+    fn settle(&mut self, claim: &Claim, change: &Change, tree: &Oid) -> Result<()> {
+        let tx = self.write()?;
+        let (run, token) = one_run(&tx, claim.run)?;
+        if token != claim.token {
+            return Err(StoreError::StaleClaim { run: claim.run });
+        }
+        let job = Job { change: change.clone(), tree: Some(tree.clone()), took_up: Vec::new(), ..run.job };
+        write_job(&tx, run.id, &job)?;
+        tx.commit().doing("cannot change a run")
     }
 
     fn record_step(&mut self, claim: &Claim, step: &Step) -> Result<()> {
@@ -226,13 +238,35 @@ impl Store for Ledger {
         Ok(())
     }
 
+    fn successor(&self, run: &Run) -> Result<Option<Run>> {
+        handled::successor(&self.connection, run)
+    }
+
+    fn supersede(&mut self, run: RunId, by: RunId) -> Result<bool> {
+        let tx = self.write()?;
+        let done = handled::supersede(&tx, run, by, Timestamp::now())?;
+        tx.commit().doing("cannot supersede a run")?;
+        Ok(done)
+    }
+
+    fn is_by_hand(&self, run: &Run) -> Result<bool> {
+        handled::is_by_hand(&self.connection, run)
+    }
+
+    fn version(&self) -> Result<i64> {
+        self.connection.pragma_query_value(None, "data_version", |row| row.get(0)).doing("cannot read the queue")
+    }
+
     fn recover(&mut self) -> Result<Vec<RunId>> {
         let now = Timestamp::now();
         let tx = self.write()?;
         let left =
             select_runs(&tx, "WHERE state IN ('preparing', 'running', 'validating', 'publishing') ORDER BY seq", &[])?;
         for run in &left {
-            let transition = if run.cancel_requested {
+            let transition = if let Some(by) = run.superseded_by {
+                let (by, _) = one_run(&tx, by)?;
+                Transition::of(Happening::Superseded, run.superseded_reason(&by))
+            } else if run.cancel_requested {
                 Transition::of(Happening::Cancelled, "cancelled while no worker was there")
             } else if run.attempt >= run.job.policy().limits.attempts {
                 let died = "the worker died over it, and no attempt is left";
@@ -366,11 +400,10 @@ impl Store for Ledger {
         rows.map(|row| from_json("an event", &row.doing(doing)?)).collect()
     }
 
-    fn next_due(&self) -> Result<Option<Timestamp>> {
+    fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let sql = "SELECT min(not_before) FROM runs WHERE state = 'queued' AND not_before > ?1";
         self.connection
-            .query_row("SELECT min(coalesce(not_before, 0)) FROM runs WHERE state = 'queued'", [], |row| {
-                Ok(row.get::<_, Option<i64>>(0)?.map(time_of))
-            })
+            .query_row(sql, [signed(now.millis())], |row| Ok(row.get::<_, Option<i64>>(0)?.map(time_of)))
             .doing("cannot read the queue")
     }
 

@@ -116,10 +116,10 @@ pub struct Job {
     pub event: Digest,
     /// What changed.
     pub change: Change,
-    /// The earliest change that this job took up, where it may not be part of `change`: what the run is about reaches
-    /// back to before it, if it is still in the history.
-    #[serde(default)]
-    pub reaches_back_to: Option<Change>,
+    /// Changes that this job took up and that may not be part of `change`, earliest first, [`TAKEN_UP_MAX`] at most:
+    /// what the run is about reaches back to before them, as far as they are still in the history.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub took_up: Vec<Change>,
     /// The tree of `change.head`.
     pub tree: Option<Oid>,
     /// The branch, if HEAD was on one.
@@ -139,10 +139,35 @@ pub struct Job {
     pub retry_of: Option<RunId>,
 }
 
+/// How many changes a job remembers beside its own. In a straight history the earliest says it all; what is dropped
+/// beyond this is neither the earliest nor the newest.
+pub const TAKEN_UP_MAX: usize = 16;
+
 impl Job {
     /// What the run may do.
     pub fn policy(&self) -> &RolePolicy {
         &self.row.policy
+    }
+
+    /// Makes this job stand for `other` too, which has not begun or is ended for it.
+    ///
+    /// Commits that come one after another are one change, from before the first to the last. Where others lie between,
+    /// which matched nothing, only the repository can tell: the worker asks it. Of two changes from one base the one that
+    /// was committed later replaced the other; what was pushed later may be the older one (`is_push`).
+    pub fn take_up(&mut self, other: &Self, is_push: bool) {
+        self.took_up.splice(0..0, other.took_up.iter().cloned());
+        if self.change.base.as_ref() == Some(&other.change.head) {
+            self.change.base.clone_from(&other.change.base);
+        } else if is_push || self.change.base != other.change.base {
+            match self.took_up.last_mut().filter(|last| other.change.base.as_ref() == Some(&last.head)) {
+                Some(last) => last.head = other.change.head.clone(),
+                None => self.took_up.push(other.change.clone()),
+            }
+        }
+        self.took_up.dedup();
+        while self.took_up.len() > TAKEN_UP_MAX {
+            self.took_up.remove(TAKEN_UP_MAX - 1);
+        }
     }
 }
 
@@ -161,8 +186,10 @@ pub struct Run {
     pub attempt: u32,
     /// Not to be claimed before.
     pub not_before: Option<Timestamp>,
-    /// A person asked to stop it.
+    /// It is to stop: a person asked for it, or a newer run takes its place.
     pub cancel_requested: bool,
+    /// The newer run that takes its place.
+    pub superseded_by: Option<RunId>,
     /// When it was queued.
     pub created_at: Timestamp,
     /// When it was first claimed.
@@ -179,7 +206,21 @@ pub struct Run {
     pub favourable: Option<bool>,
 }
 
+/// How the reason of a queued run begins that waits for something in the repository to end.
+pub const WAITS_FOR: &str = "waits for the end of the ";
+
 impl Run {
+    /// Whether it waits for something in the repository to end, as the worker last saw it.
+    pub fn waits(&self) -> bool {
+        self.state == State::Queued && self.reason.starts_with(WAITS_FOR)
+    }
+
+    /// Why `by` takes the place of this run.
+    pub fn superseded_reason(&self, by: &Self) -> String {
+        let (old, new) = (self.job.change.head.short(), by.job.change.head.short());
+        format!("{new} replaced {old}: run {} takes its place", by.id.short())
+    }
+
     /// The artifact with this extension, relative to the directory that holds `.orchestrator`.
     pub fn artifact(&self, extension: &str) -> Option<&str> {
         let has_it = |path: &&String| Path::new(path.as_str()).extension().is_some_and(|found| found == extension);
@@ -290,8 +331,8 @@ pub trait Store {
     /// Queues the job of an ended run once more, as a run of its own.
     fn enqueue_again(&mut self, run: RunId) -> Result<RunId, StoreError>;
 
-    /// The oldest run that may begin at `now`; none while the queue is paused.
-    fn next(&self, now: Timestamp) -> Result<Option<Run>, StoreError>;
+    /// The runs that may begin at `now`, oldest first, at most `limit`; none while the queue is paused.
+    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Run>, StoreError>;
 
     /// Takes a queued run, with a claim that makes all earlier ones worthless.
     fn claim(&mut self, run: RunId, now: Timestamp) -> Result<(Claim, Run), StoreError>;
@@ -299,6 +340,10 @@ pub trait Store {
     /// Records what the worker made happen, if its claim still holds. Reaching a terminal state queues the rows that
     /// follow, in the same transaction.
     fn advance(&mut self, claim: &Claim, transition: Transition) -> Result<State, StoreError>;
+
+    /// Records what the run is about, now that the repository was asked, if the claim still holds. `tree` is that of the
+    /// change's head.
+    fn settle(&mut self, claim: &Claim, change: &Change, tree: &Oid) -> Result<(), StoreError>;
 
     /// Records a finished step, if the claim still holds.
     fn record_step(&mut self, claim: &Claim, step: &Step) -> Result<(), StoreError>;
@@ -309,6 +354,20 @@ pub trait Store {
 
     /// Asks whoever works on the run to stop.
     fn request_cancel(&mut self, run: RunId, by: &str) -> Result<(), StoreError>;
+
+    /// The newest run that may take the place of `run` if its commit was replaced: of the same row and branch, queued
+    /// later. For a run that follows another one also a later run of that one's row. `None` for what a person asked for.
+    fn successor(&self, run: &Run) -> Result<Option<Run>, StoreError>;
+
+    /// Lets `by` take the place of `run`, whose commit is no longer what it was: what waits ends at once, whoever works on
+    /// it is asked to stop. `false` where `by` does not stand for all that `run` was about; then nothing is changed.
+    fn supersede(&mut self, run: RunId, by: RunId) -> Result<bool, StoreError>;
+
+    /// Whether a person asked for this run by name, or for one that led to it.
+    fn is_by_hand(&self, run: &Run) -> Result<bool, StoreError>;
+
+    /// A number that changes when another process writes to the store.
+    fn version(&self) -> Result<i64, StoreError>;
 
     /// Puts runs back into the queue that a dead worker left active. Only for the holder of the worker lock.
     fn recover(&mut self) -> Result<Vec<RunId>, StoreError>;
@@ -341,8 +400,8 @@ pub trait Store {
     /// Events whose key begins with `prefix`, newest first, at most `limit`.
     fn find_events(&self, prefix: &str, limit: usize) -> Result<Vec<Event>, StoreError>;
 
-    /// When the next run may begin that waits for its time; `None` where none does.
-    fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// When the next run may begin that waits for its time at `now`; `None` where none does.
+    fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// The finished steps of a run, in order.
     fn steps(&self, run: RunId) -> Result<Vec<Step>, StoreError>;

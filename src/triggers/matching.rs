@@ -150,6 +150,15 @@ fn holding<'w, T>(
     Ok(left.into_iter().map(|(row, _)| row).collect())
 }
 
+/// Whether what a row asks of a commit (paths, message, author) holds for the commit of this event, wherever it lies.
+///
+/// # Errors
+/// That of computing the changed paths.
+pub fn concerns(when: &When, event: &Event, paths: &mut Paths<'_>) -> Result<bool> {
+    let when = When { branches: Vec::new(), refs: Vec::new(), ..when.clone() };
+    Ok(!holding([((), &when)], event, paths)?.is_empty())
+}
+
 /// Whether the row listens to the event's hook and can do something with it: a role works on a commit.
 fn listens(row: &Trigger, event: &Event) -> bool {
     row.on.contains(&Source::Hook(event.hook)) && has_commit(row, event)
@@ -324,6 +333,8 @@ pub struct RowReport {
     pub role: Option<String>,
     /// The roles a gate needs artifacts of.
     pub requires: Vec<String>,
+    /// How long it has to be quiet before a run that a hook started is begun, in seconds; 0 for a gate.
+    pub debounce: u64,
     /// What becomes of it.
     pub outcome: Outcome,
     /// `on` first, then what the row asks for, cheapest first. Every condition is asked, whatever the others say.
@@ -382,12 +393,12 @@ fn row_report(row: &Trigger, event: &Event, paths: &mut Paths<'_>) -> Result<Row
         });
     }
     let matches = conditions.iter().all(|condition| condition.verdict == Verdict::Holds);
-    let (role, requires) = match &row.action {
-        RowAction::Role(role) => (Some(role.clone()), Vec::new()),
-        RowAction::Gate { requires } => (None, requires.clone()),
+    let (role, requires, debounce) = match &row.action {
+        RowAction::Role(role) => (Some(role.clone()), Vec::new(), row.debounce.as_secs()),
+        RowAction::Gate { requires } => (None, requires.clone(), 0),
     };
     let outcome = if matches { Outcome::Matches } else { Outcome::NoMatch };
-    Ok(RowReport { name: row.name.clone(), line: row.line, role, requires, outcome, conditions })
+    Ok(RowReport { name: row.name.clone(), line: row.line, role, requires, debounce, outcome, conditions })
 }
 
 fn on(row: &Trigger, event: &Event) -> ConditionReport {

@@ -10,6 +10,8 @@ pub mod matching;
 mod paths;
 pub mod plan;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::Hook;
@@ -28,6 +30,8 @@ pub struct Table {
     pub policy: Policy,
     /// The `artifacts` section.
     pub artifacts: ArtifactRules,
+    /// The `hook` section.
+    pub hook: HookRules,
     /// Of the file's bytes.
     pub digest: Digest,
 }
@@ -69,6 +73,8 @@ pub struct Trigger {
     pub action: RowAction,
     /// Which events become one job.
     pub coalesce: Coalesce,
+    /// How long it has to be quiet before a run that an event started is begun.
+    pub debounce: Duration,
     /// The runtime, where it is not the table's.
     pub runtime: Option<String>,
     /// Limits laid over the role's.
@@ -102,17 +108,23 @@ pub enum RowAction {
 }
 
 /// The conditions of a row. An absent condition (an empty list) holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct When {
     /// Globs for changed paths, in git's sense; a leading `!` takes out again what matched before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
     /// Globs for the branch, without `refs/heads/`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<String>,
     /// Globs for the full names of the refs that moved.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refs: Vec<String>,
     /// A regular expression for the commit message.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Globs for `Name <email>` of the commit's author.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub author: Vec<String>,
 }
 
@@ -127,6 +139,24 @@ pub enum Coalesce {
     Commit,
     /// One job for each event.
     None,
+}
+
+impl Coalesce {
+    /// The quiet time of a row that says nothing about it. A second is longer than what lies between two commits of a
+    /// script, a series of patches or an amend that follows at once, and shorter than what a person notices.
+    pub fn debounce(self) -> Duration {
+        match self {
+            Self::Branch => Duration::from_secs(1),
+            Self::Commit | Self::None => Duration::ZERO,
+        }
+    }
+}
+
+/// The `hook` section: how the hooks behave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HookRules {
+    /// Whether a hook keeps to itself what it queued, where standard error is no terminal.
+    pub quiet: bool,
 }
 
 /// The `artifacts` section.

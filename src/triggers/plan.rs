@@ -3,10 +3,12 @@
 //! The plan carries everything a run needs to know of the table (policy, limits, the rows that follow), so that what
 //! runs is what the table said when the event happened, whatever the working tree holds by then.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::matching::{self, Matched, Paths};
-use super::{ArtifactRules, Coalesce, LimitOverrides, RowAction, Table, Trigger, Vocabulary};
+use super::{ArtifactRules, Coalesce, LimitOverrides, RowAction, Table, Trigger, Vocabulary, When};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::ids::Digest;
@@ -46,6 +48,12 @@ pub struct PlannedRow {
     pub runtime: String,
     /// Which events become one job.
     pub coalesce: Coalesce,
+    /// How long it has to be quiet after the newest event before the run is begun.
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
+    pub debounce: Duration,
+    /// What the row asks of an event: told to whoever has to know later which commits concern it.
+    #[serde(default)]
+    pub when: When,
     /// What the run may do, limits of the row included.
     pub policy: RolePolicy,
     /// When it starts.
@@ -109,14 +117,15 @@ impl Plan {
                 return Err(unknown(table, name, vocabulary));
             }
             let limits = LimitOverrides::default();
-            let row = resolved(table, vocabulary, name, name, None, &limits, Coalesce::None, Starts::Now);
+            let row = resolved(table, vocabulary, name, name, None, &limits, Starts::Now);
             return Ok(Self::with(table, event, vec![asked_for(table, row)]));
         };
         let Some(first) = planned(table, row, vocabulary, Starts::Now) else {
             return Err(Error::usage(format!("row `{name}` is a gate: it starts nothing"))
                 .hint("it asks by itself on a push; `git orchestrator approve` answers it"));
         };
-        let mut rows = vec![PlannedRow { coalesce: Coalesce::None, ..asked_for(table, first) }];
+        let first = PlannedRow { coalesce: Coalesce::None, debounce: Duration::ZERO, ..asked_for(table, first) };
+        let mut rows = vec![first];
         rows.extend(
             matching::followers(table, &[row], |_| Ok(true))?.into_iter().filter_map(|follower| {
                 planned(table, follower.row, vocabulary, Starts::After { runs: follower.after })
@@ -140,11 +149,13 @@ impl Plan {
 /// A row with everything resolved; `None` for a gate.
 fn planned(table: &Table, row: &Trigger, vocabulary: &Vocabulary<'_>, starts: Starts) -> Option<PlannedRow> {
     let RowAction::Role(role) = &row.action else { return None };
+    // A row that follows a run has nothing to wait for: what it is about has settled.
+    let debounce = if starts == Starts::Now { row.debounce } else { Duration::ZERO };
     let runtime = row.runtime.as_deref();
-    Some(resolved(table, vocabulary, &row.name, role, runtime, &row.limits, row.coalesce, starts))
+    let resolved = resolved(table, vocabulary, &row.name, role, runtime, &row.limits, starts);
+    Some(PlannedRow { coalesce: row.coalesce, debounce, when: row.when.clone(), ..resolved })
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of a row, of which a role alone has only some")]
 fn resolved(
     table: &Table,
     vocabulary: &Vocabulary<'_>,
@@ -152,7 +163,6 @@ fn resolved(
     role: &str,
     runtime: Option<&str>,
     limits: &LimitOverrides,
-    coalesce: Coalesce,
     starts: Starts,
 ) -> PlannedRow {
     let (admission, mut policy) = admission::admit(&table.policy, role, &(vocabulary.contract)(role));
@@ -161,7 +171,9 @@ fn resolved(
         trigger: trigger.to_owned(),
         role: role.to_owned(),
         runtime: runtime.unwrap_or(&table.runtime).to_owned(),
-        coalesce,
+        coalesce: Coalesce::None,
+        debounce: Duration::ZERO,
+        when: When::default(),
         policy,
         starts,
         admission,

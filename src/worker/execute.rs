@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::record::Record;
-use super::{LOOK_INTERVAL, Worker};
+use super::{LOOK_INTERVAL, Worker, choice};
 use crate::artifact::{self, Conclusion, Envelope, Judgement, Submission};
 use crate::clock::Timestamp;
 use crate::context::{self, Context, Handoff, Inputs, Package};
@@ -137,7 +137,7 @@ impl Worker {
     }
 
     async fn attempt(&mut self, claim: &Claim, run: &Run, record: &mut Record) -> Result<State, Ended> {
-        let run = &self.with_whole_change(run.clone());
+        let run = &self.settled(claim, run.clone())?;
         let prepared = self.prepare(claim, run, record).await?;
         let rehearsal = registry::is_rehearsal(&self.environment);
         let begun = Transition { rehearsal: Some(rehearsal), ..Transition::of(Happening::Prepared, "") };
@@ -178,6 +178,14 @@ impl Worker {
                 return Err(Ended::With(Box::new(Transition::of(Happening::Rejected, reason))));
             }
         };
+        // The last look: of a run that somebody stopped, or whose commit was replaced meanwhile, nothing is published.
+        if let Err(error) = self.take_in() {
+            tracing::error!(%error, "cannot take events in");
+        }
+        choice::give_way(&self.repository, &mut self.ledger, run)?;
+        if let Some(stop) = self.stop_wanted(run)? {
+            return Err(Ended::With(Box::new(stop)));
+        }
         self.ledger.advance(claim, Transition::of(Happening::Validated, ""))?;
         let envelope = envelope(run, &prepared, &last, rehearsal, run.usage.plus(spent));
         self.layout.track_artifacts(run.job.artifacts.track)?;
@@ -207,18 +215,24 @@ impl Worker {
         Ok(())
     }
 
-    /// The run with a change that reaches back to the first commit it took up, if that is still in the history.
-    fn with_whole_change(&self, mut run: Run) -> Run {
-        let Some(first) = run.job.reaches_back_to.take() else { return run };
-        let change = &mut run.job.change;
-        let is_still_there = self.repository.is_ancestor(&first.head, &change.head) != Some(false);
-        // An amend stands on a part of what was taken up; a rebase stands elsewhere and reports all that it replaced.
-        let stands_on_it =
-            change.base.as_ref().is_some_and(|own| self.repository.is_ancestor(own, &first.head) == Some(true));
-        if is_still_there || stands_on_it {
-            change.base = first.base;
+    /// Settles what the run is about: see [`Self::whole_change`].
+    fn settled(&mut self, claim: &Claim, mut run: Run) -> Result<Run, Ended> {
+        if !run.job.took_up.is_empty() {
+            let change = self.whole_change(&run);
+            let tree = self.repository.commit(&change.head)?.tree;
+            self.ledger.settle(claim, &change, &tree)?;
+            run.job = self.ledger.run(run.id)?.job;
         }
-        run
+        Ok(run)
+    }
+
+    /// How the run ends if somebody wants it to stop.
+    fn stop_wanted(&self, run: &Run) -> Result<Option<Transition>, StoreError> {
+        let now = self.ledger.run(run.id)?;
+        Ok(match now.superseded_by {
+            Some(by) => Some(Transition::of(Happening::Superseded, now.superseded_reason(&self.ledger.run(by)?))),
+            None => now.cancel_requested.then(|| Transition::of(Happening::Cancelled, "cancelled by a person")),
+        })
     }
 
     /// Everything before the model is asked.
@@ -342,16 +356,26 @@ impl Worker {
             tokio::pin!(turn);
             let mut look = tokio::time::interval(LOOK_INTERVAL);
             let mut stop_wanted = false;
+            // Beside what it takes in itself, commands may take events in.
+            let mut version = None;
             loop {
                 tokio::select! {
                     result = &mut turn => break result,
                     _ = look.tick() => {
-                        if let Err(error) = spool::drain(&self.layout, &mut self.ledger) {
+                        let taken = spool::drain(&self.layout, &mut self.ledger).unwrap_or_else(|error| {
                             tracing::error!(%error, "cannot take events in");
+                            0
+                        });
+                        let seen = self.ledger.version().ok();
+                        if (taken > 0 || seen != version)
+                            && let Err(error) = choice::give_way(&self.repository, &mut self.ledger, run)
+                        {
+                            tracing::error!(%error, "cannot tell whether the commit was replaced");
                         }
+                        version = seen;
                         let asked = self.ledger.run(claim.run).is_ok_and(|run| run.cancel_requested);
                         if asked && !cancel.send_replace(true) {
-                            tracing::info!(run = %claim.run, "a person wants it to stop");
+                            tracing::info!(run = %claim.run, "it is to stop");
                         }
                     }
                     () = self.signals.stop(), if !stop_wanted => {
@@ -394,10 +418,11 @@ impl Worker {
             None => failure.message.clone(),
         };
         let transition = |happening, reason| Transition { usage, ..Transition::of(happening, reason) };
-        let asked = self.ledger.run(run.id).is_ok_and(|run| run.cancel_requested);
-        Ended::With(Box::new(if asked && (failure.class == Class::Cancelled || failure.class.is_retryable()) {
-            // Also where it failed before it could be stopped: it must not be tried again.
-            transition(Happening::Cancelled, "cancelled by a person".to_owned())
+        // Also where it failed before it could be stopped: it must not be tried again.
+        let may_stop = failure.class == Class::Cancelled || failure.class.is_retryable();
+        let stop = self.stop_wanted(run).ok().flatten().filter(|_| may_stop);
+        Ended::With(Box::new(if let Some(stop) = stop {
+            Transition { usage, ..stop }
         } else if failure.class == Class::Cancelled {
             transition(Happening::Recovered, "the worker was told to end; it begins again".to_owned())
         } else if !failure.class.is_retryable() {

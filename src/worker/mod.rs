@@ -4,21 +4,25 @@
 //! It knows the stages (workspace, package, runtime, judgement, publication) by their functions only: what a role is
 //! or how a runtime works is none of its business.
 
+mod choice;
 pub mod execute;
 pub mod keep;
 pub mod lock;
 pub mod record;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::choice::Patience;
 use self::lock::WorkerLock;
 use crate::artifact;
 use crate::clock::Timestamp;
 use crate::error::{Context as _, Error, Result};
 use crate::git::Repository;
+use crate::ids::RunId;
 use crate::policy::Budget;
 use crate::process;
 use crate::process::Environment;
@@ -41,6 +45,8 @@ pub struct Worker {
     environment: Environment,
     own_program: PathBuf,
     signals: Signals,
+    /// Runs that it has given up waiting with: see [`choice::LINGER_MAX`].
+    left_waiting: BTreeSet<RunId>,
 }
 
 /// The signals that ask a worker to end.
@@ -97,7 +103,7 @@ pub fn run(home: &Path, own_program: &Path) -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context(|| "cannot start the worker")?;
     while let Some(lock) = WorkerLock::acquire(&layout)? {
-        let stopped = runtime.block_on(async {
+        let (stopped, left_waiting) = runtime.block_on(async {
             let mut worker = Worker {
                 repository: Repository::discover(home, false)?,
                 ledger: Ledger::open(&layout.ledger()).context(|| "cannot open the ledger")?,
@@ -105,13 +111,14 @@ pub fn run(home: &Path, own_program: &Path) -> Result<()> {
                 own_program: own_program.to_owned(),
                 signals: Signals::new()?,
                 layout: layout.clone(),
+                left_waiting: BTreeSet::new(),
             };
             worker.work().await?;
-            Ok::<_, Error>(worker.signals.stopped)
+            Ok::<_, Error>((worker.signals.stopped, worker.left_waiting))
         })?;
         drop(lock);
         // Only after the lock is free may the queue be looked at for the last time: see `lock`.
-        if stopped || !has_work(&layout)? {
+        if stopped || !has_work_beside(&layout, &left_waiting)? {
             break;
         }
     }
@@ -120,6 +127,11 @@ pub fn run(home: &Path, own_program: &Path) -> Result<()> {
 
 /// Whether a worker would find something to do, now or later.
 pub fn has_work(layout: &Layout) -> Result<bool> {
+    has_work_beside(layout, &BTreeSet::new())
+}
+
+/// [`has_work`], apart from these runs.
+fn has_work_beside(layout: &Layout, left_waiting: &BTreeSet<RunId>) -> Result<bool> {
     if !spool::is_empty(layout)? {
         return Ok(true);
     }
@@ -128,10 +140,11 @@ pub fn has_work(layout: &Layout) -> Result<bool> {
     }
     let ledger = Ledger::open(&layout.ledger()).context(|| "cannot open the ledger")?;
     let paused = ledger.paused().context(|| "cannot read the queue")?.is_some();
-    let due = ledger.next_due().context(|| "cannot read the queue")?;
+    let queued = ledger.runs(&Filter { states: vec![State::Queued], ..Filter::default() })?;
+    let waits = queued.iter().any(|run| !left_waiting.contains(&run.id));
     // With no worker alive, a run that is under way is one that a dead worker left.
     let left = ledger.counts().context(|| "cannot read the queue")?.keys().any(|state| state.is_active());
-    Ok(left || !paused && due.is_some())
+    Ok(left || !paused && waits)
 }
 
 /// Nothing, where a person changed the run between the look and the deed (a cancel, say): the queue is looked at anew.
@@ -170,34 +183,50 @@ impl Worker {
         for run in recovered {
             tracing::warn!(run = %run, "a worker died over this run");
         }
+        let mut patience = Patience::new();
         while !self.signals.asked().await {
             let taken_in = self.take_in();
-            let now = Timestamp::now();
-            match self.ledger.next(now).context(|| "cannot read the queue")? {
-                Some(run) => self.begin(&run, now).await?,
-                // Not `break`, here and below: files that could not be taken in would be found again, for ever.
-                None if self.ledger.paused().context(|| "cannot read the queue")?.is_some() => {
-                    return taken_in.context(|| "cannot take events in");
-                }
-                None => match self.ledger.next_due().context(|| "cannot read the queue")? {
-                    // A retry waits for its time.
-                    Some(_) => tokio::select! {
-                        () = tokio::time::sleep(LOOK_INTERVAL) => {}
-                        () = self.signals.stop() => {}
-                    },
-                    None => return taken_in.context(|| "cannot take events in"),
-                },
+            if taken_in.as_ref().is_ok_and(|taken| *taken > 0) {
+                patience = Patience::new();
             }
+            let taken_in = taken_in.map(drop);
+            let now = Timestamp::now();
+            let choice = self.choose(now)?;
+            if let Some(run) = choice.ready {
+                patience = Patience::new();
+                self.begin(&run, now).await?;
+                continue;
+            }
+            // Not `break`, here and below: files that could not be taken in would be found again, for ever.
+            if self.ledger.paused().context(|| "cannot read the queue")?.is_some() {
+                return taken_in.context(|| "cannot take events in");
+            }
+            let pause = match self.ledger.next_due(now).context(|| "cannot read the queue")? {
+                // A retry waits for its time, a new run for quiet.
+                Some(due) => due.since(now).min(LOOK_INTERVAL),
+                None if choice.waiting.is_empty() => return taken_in.context(|| "cannot take events in"),
+                None => {
+                    let Some(pause) = patience.next(Instant::now()) else {
+                        self.left_waiting = choice.waiting;
+                        return taken_in.context(|| "cannot take events in");
+                    };
+                    pause
+                }
+            };
+            self.rest(pause).await?;
         }
         Ok(())
     }
 
     /// Takes new events in. After a failure the files wait where they are, and the run at hand goes on.
-    fn take_in(&mut self) -> Result<(), StoreError> {
-        spool::drain(&self.layout, &mut self.ledger).map(drop)
+    fn take_in(&mut self) -> Result<usize, StoreError> {
+        spool::drain(&self.layout, &mut self.ledger)
     }
 
     async fn begin(&mut self, run: &Run, now: Timestamp) -> Result<()> {
+        if self.is_needless(run)? {
+            return Ok(());
+        }
         if let Some(reason) = self.over_budget(run, now).context(|| "cannot read what was spent")? {
             let held = Transition::of(Happening::Held, reason);
             return unless_changed(self.ledger.decide(run.id, held)).map(drop);

@@ -17,7 +17,7 @@ use orchestrator::runtime::activity::{Activity, Recorded, Status};
 use orchestrator::store::Job;
 use orchestrator::store::layout::Layout;
 use orchestrator::triggers::plan::{PlannedRow, Starts};
-use orchestrator::triggers::{ArtifactRules, Coalesce};
+use orchestrator::triggers::{ArtifactRules, Coalesce, When};
 use serde_json::Value;
 
 use crate::repo::Fixture;
@@ -78,6 +78,8 @@ impl Scene {
                 role: role.to_owned(),
                 runtime: "codex-exec".to_owned(),
                 coalesce: Coalesce::Branch,
+                debounce: Duration::ZERO,
+                when: When::default(),
                 policy: role::contract(role),
                 starts: Starts::Now,
                 admission: Admission::Admitted,
@@ -85,7 +87,7 @@ impl Scene {
             followers: Vec::new(),
             event: Digest::of(b"event"),
             change: self.change.clone(),
-            reaches_back_to: None,
+            took_up: Vec::new(),
             tree: None,
             branch: Some("main".to_owned()),
             worktree: self.fixture.work.clone(),

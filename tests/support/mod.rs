@@ -57,6 +57,7 @@ triggers:
   - name: test
     on: [post-commit, post-merge, post-rewrite, post-applypatch]
     role: tester
+    debounce: 0s
 policy:
   roles:
     tester:

@@ -164,6 +164,7 @@ fn the_report_names_what_was_asked_and_what_there_was() {
         "line": 4,
         "role": "planner",
         "requires": [],
+        "debounce": 1,
         "outcome": "matches",
         "conditions": [
           {
@@ -205,6 +206,7 @@ fn the_report_names_what_was_asked_and_what_there_was() {
         "line": 8,
         "role": "architect",
         "requires": [],
+        "debounce": 0,
         "outcome": "follows",
         "conditions": [
           {
@@ -222,6 +224,7 @@ fn the_report_names_what_was_asked_and_what_there_was() {
         "line": 11,
         "role": "tester",
         "requires": [],
+        "debounce": 1,
         "outcome": "no-match",
         "conditions": [
           {
@@ -255,6 +258,7 @@ fn the_report_names_what_was_asked_and_what_there_was() {
           "tester",
           "architect"
         ],
+        "debounce": 0,
         "outcome": "no-match",
         "conditions": [
           {

@@ -94,3 +94,18 @@ fn a_person_asks_for_a_row_or_a_role() {
     let nothing = Event { change: None, ..manual() };
     assert_eq!(Plan::for_person(&table, nothing, "test", &VOCABULARY).unwrap_err().kind(), Kind::Usage);
 }
+
+#[test]
+fn a_row_waits_for_quiet_only_where_git_starts_it() {
+    let text = "version: 1\ntriggers:\n\
+        - {name: usual, on: post-commit, role: tester}\n\
+        - {name: slow, on: [post-commit, {run: usual, state: failed}], role: tester, debounce: 1m30s}\n\
+        - {name: at-once, on: post-commit, role: tester, debounce: 0s}\n\
+        - {name: each, on: post-commit, role: tester, coalesce: commit}\n\
+        - {name: after, on: {run: usual, state: succeeded}, role: tester}\n";
+    let plan = plan(text, Hook::PostCommit, &["a"]).unwrap();
+    let quiet: Vec<_> = plan.rows.iter().map(|row| (row.trigger.as_str(), row.debounce.as_secs())).collect();
+    assert_eq!(quiet, [("usual", 1), ("slow", 90), ("at-once", 0), ("each", 0), ("slow", 0), ("after", 0)]);
+    let by_hand = Plan::for_person(&load(text), event(Hook::Manual), "slow", &VOCABULARY).unwrap();
+    assert!(by_hand.rows.iter().all(|row| row.debounce.is_zero()));
+}

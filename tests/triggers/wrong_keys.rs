@@ -31,7 +31,7 @@ fn an_unknown_key() {
     3 | policies: {}
       | ^^^^^^^^ unknown key
       |
-    help: the keys of the table are `version`, `runtime`, `triggers`, `policy` and `artifacts`
+    help: the keys of the table are `version`, `runtime`, `triggers`, `policy`, `artifacts` and `hook`
     "###);
 }
 
@@ -126,7 +126,7 @@ fn a_wrong_type() {
     1 | - version
       | ^ this is a list
       |
-    help: the keys of the table are `version`, `runtime`, `triggers`, `policy` and `artifacts`
+    help: the keys of the table are `version`, `runtime`, `triggers`, `policy`, `artifacts` and `hook`
     "###);
     assert_snapshot!(refused_tail("policy: { roles: { tester: { commands: git log } } }\n"), @r###"
     error: `commands` has to be a list
@@ -361,4 +361,32 @@ fn a_bad_expression() {
       |
     help: use smaller repetitions
     "###);
+}
+
+#[test]
+fn a_quiet_time_that_would_do_nothing_or_too_much() {
+    for (row, said) in [
+        ("on: {run: a, state: failed}, role: tester, debounce: 1s", "has a `debounce`, but no hook starts it"),
+        ("on: pre-push, gate: review, requires: tester, debounce: 1s", "a gate has no `debounce`"),
+        ("on: post-commit, role: tester, debounce: 0", "did you mean `0s`?"),
+        ("on: post-commit, role: tester, debounce: 1h", "too long to wait for quiet"),
+        ("on: post-commit, role: tester, debounce: [1s]", "`debounce` has to be text"),
+    ] {
+        let row = format!("  - {{ name: a, on: post-commit, role: tester }}\n  - {{ name: b, {row} }}\n");
+        let excerpt = refused_row(&row);
+        assert!(excerpt.contains(said), "{excerpt}");
+    }
+}
+
+#[test]
+fn the_hook_section_is_checked_like_any_other() {
+    for (tail, said) in [
+        ("hook: { quite: true }\n", "did you mean `quiet`?"),
+        ("hook: { quiet: yes }\n", "did you mean `true`?"),
+        ("hook: true\n", "`hook` has to be a mapping"),
+        ("quiet: true\n", "it belongs below `hook`"),
+    ] {
+        let excerpt = refused_tail(tail);
+        assert!(excerpt.contains(said), "{excerpt}");
+    }
 }

@@ -354,7 +354,7 @@ fn not_yaml() {
     1 | version 1
       | ^^^^^^^^^ this is text
       |
-    help: the keys of the table are `version`, `runtime`, `triggers`, `policy` and `artifacts`
+    help: the keys of the table are `version`, `runtime`, `triggers`, `policy`, `artifacts` and `hook`
     "###);
 }
 

@@ -5,7 +5,7 @@
 use rusqlite::{Transaction, params};
 
 use super::rows::{one_run, select_runs, signed, to_json};
-use super::{Doing as _, Result};
+use super::{Doing as _, Result, handled};
 use crate::clock::Timestamp;
 use crate::ids::{Digest, Oid, RunId};
 use crate::policy::admission::Admission;
@@ -89,7 +89,7 @@ fn follow(tx: &Transaction<'_>, run: &Run, state: State, now: Timestamp) -> Resu
         let Starts::After { runs } = &row.starts else { continue };
         if runs.iter().any(|(trigger, wanted)| *trigger == run.job.row.trigger && *wanted == state) {
             let job = Job { row: row.clone(), caused_by: Some(run.id), retry_of: None, ..run.job.clone() };
-            enqueue(tx, job, Once::Always, now)?;
+            enqueue(tx, job, Once::Always, now, now)?;
         }
     }
     Ok(())
@@ -100,32 +100,28 @@ fn follow(tx: &Transaction<'_>, run: &Run, state: State, now: Timestamp) -> Resu
 pub(super) enum Once {
     /// Yes: another event named the same commit.
     PerCommit,
-    /// Yes, but where that run failed: it is asked for at another occasion.
+    /// Yes, but where that run failed: a push is another occasion to ask for it.
     UnlessFailed,
     /// No: a person asked, or another run did.
     Always,
 }
 
-/// Queues a job, or lets a run that still waits take it up.
-pub(super) fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Timestamp) -> Result<Option<RunId>> {
-    let doing = "cannot queue a run";
+/// Queues a job, or lets a run that still waits take it up. `at` is when its event happened.
+pub(super) fn enqueue(
+    tx: &Transaction<'_>,
+    mut job: Job,
+    once: Once,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<Option<RunId>> {
     let trigger = job.row.trigger.clone();
-    if once != Once::Always && job.row.coalesce != Coalesce::None {
-        let known = select_runs(
-            tx,
-            r#"WHERE "commit" = ?1 AND trigger = ?2 AND role = ?3 AND state NOT IN ('cancelled', 'superseded')"#,
-            &[&job.change.head.as_str(), &trigger, &job.row.role],
-        )?;
-        // The tip may have had a run of its own; a merge or a push that brings more than the tip is another change.
-        let handles = |run: &&Run| {
-            run.job.change.base == job.change.base && (once == Once::PerCommit || run.state != State::Failed)
-        };
-        if let Some(run) = known.iter().find(handles) {
-            link(tx, &run.id.to_string(), &job.event)?;
-            return Ok(None);
+    if let Some(runs) = handled::by(tx, &job, once)? {
+        for run in runs {
+            link(tx, &run.to_string(), &job.event)?;
         }
+        return Ok(None);
     }
-    let key = coalescing_key(&job);
+    let key = coalescing_key(&job, once);
     if let Some(key) = &key
         && let Some(waiting) = select_runs(
             tx,
@@ -137,33 +133,22 @@ pub(super) fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Times
         // What was held under older rules does not hold back what today's admit.
         && (waiting.state == State::Queued || job.row.admission != Admission::Admitted)
     {
-        // Commits that come one after another are one change, from before the first to the last. Where others lie
-        // between, which matched nothing, only the repository can tell: the worker asks it.
-        if job.change.base.as_ref() == Some(&waiting.job.change.head) {
-            job.change.base.clone_from(&waiting.job.change.base);
-            job.reaches_back_to.clone_from(&waiting.job.reaches_back_to);
-        } else {
-            job.reaches_back_to = waiting.job.reaches_back_to.clone().or(Some(waiting.job.change.clone()));
-        }
-        // A held run goes on saying why it is held.
-        let reason = if waiting.state == State::Held {
+        job.take_up(&waiting.job, once == Once::UnlessFailed);
+        // A held run goes on saying why it is held, a waiting one what it waits for.
+        let reason = if waiting.state == State::Held || waiting.waits() {
             waiting.reason.clone()
+        } else if job.change.head == waiting.job.change.head {
+            format!("took up another event of {}", job.change.head.short())
         } else {
             format!("took up {} in place of {}", job.change.head.short(), waiting.job.change.head.short())
         };
-        tx.execute(
-            r#"UPDATE runs SET job = ?2, "commit" = ?3, tree = ?4 WHERE id = ?1"#,
-            params![
-                waiting.id.to_string(),
-                to_json("job", &job)?,
-                job.change.head.as_str(),
-                job.tree.as_ref().map(Oid::as_str)
-            ],
-        )
-        .doing(doing)?;
+        write_job(tx, waiting.id, &job)?;
         link(tx, &waiting.id.to_string(), &job.event)?;
-        let transition = Transition::of(Happening::Absorbed, reason);
-        apply(tx, &waiting, &Transition { not_before: waiting.not_before, ..transition }, now)?;
+        // Quiet is waited for anew, but not for ever: somebody who commits steadily gets a run all the same.
+        let latest = waiting.created_at.plus(job.row.debounce.saturating_mul(DEBOUNCES_MAX));
+        let not_before = quiet_from(&job, at, now).map(|quiet| quiet.min(latest));
+        let transition = Transition { not_before, ..Transition::of(Happening::Absorbed, reason) };
+        apply(tx, &waiting, &transition, now)?;
         // Nor is what is held today carried out because something that was admitted waited.
         if let (State::Queued, Admission::Held { reason }) = (waiting.state, &job.row.admission) {
             let (merged, _) = one_run(tx, waiting.id)?;
@@ -174,8 +159,8 @@ pub(super) fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Times
     let id = RunId::new();
     let admission = job.row.admission.clone();
     tx.execute(
-        r#"INSERT INTO runs (id, trigger, coalesce_key, "commit", job, created_at, state, tree, role)
-           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"#,
+        r#"INSERT INTO runs (id, trigger, coalesce_key, "commit", job, created_at, state, tree, role, not_before)
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"#,
         params![
             id.to_string(),
             trigger,
@@ -186,9 +171,10 @@ pub(super) fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Times
             State::Queued.as_str(),
             job.tree.as_ref().map(Oid::as_str),
             job.row.role,
+            quiet_from(&job, at, now).map(|quiet| signed(quiet.millis())),
         ],
     )
-    .doing(doing)?;
+    .doing("cannot queue a run")?;
     link(tx, &id.to_string(), &job.event)?;
     append(tx, id, now, None, State::Queued, "")?;
     if let Admission::Held { reason } = admission {
@@ -198,15 +184,43 @@ pub(super) fn enqueue(tx: &Transaction<'_>, mut job: Job, once: Once, now: Times
     Ok(Some(id))
 }
 
+/// How many times its quiet time a run waits at most after it was queued, however often it takes something up.
+const DEBOUNCES_MAX: u32 = 10;
+
+/// From when on it has been quiet for long enough, if nothing else happens. What a person or another run asked for does
+/// not wait.
+fn quiet_from(job: &Job, at: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let is_asked_for = job.retry_of.is_some() || job.caused_by.is_some();
+    // A clock that was set back since must not make it wait for that time to come again.
+    (!is_asked_for && !job.row.debounce.is_zero()).then(|| at.min(now).plus(job.row.debounce))
+}
+
 /// Waiting runs of the same key become one. `None`: this one is never taken up into another.
-fn coalescing_key(job: &Job) -> Option<String> {
+fn coalescing_key(job: &Job, once: Once) -> Option<String> {
+    let trigger = &job.row.trigger;
+    // Neither a row's name nor a branch's holds a NUL.
     match job.row.coalesce {
         // What a person asks for by name is carried out as asked.
         _ if job.retry_of.is_some() => None,
-        // A detached HEAD has no branch to share: one job for each commit.
-        Coalesce::Branch => job.branch.as_ref().map(|branch| format!("{}\0{branch}", job.row.trigger)),
+        // A detached HEAD has no branch to share: one job for each commit. The branch of a push is one of the other side,
+        // which may take anything under that name.
+        Coalesce::Branch => job.branch.as_ref().map(|branch| match once {
+            Once::UnlessFailed => format!("{trigger}\0{branch}\0push"),
+            Once::PerCommit | Once::Always => format!("{trigger}\0{branch}"),
+        }),
+        Coalesce::Commit if once != Once::Always => Some(format!("{trigger}\0{}\0commit", job.change.head)),
         Coalesce::Commit | Coalesce::None => None,
     }
+}
+
+/// Replaces what a run is to do.
+pub(super) fn write_job(tx: &Transaction<'_>, run: RunId, job: &Job) -> Result<()> {
+    tx.execute(
+        r#"UPDATE runs SET job = ?2, "commit" = ?3, tree = ?4 WHERE id = ?1"#,
+        params![run.to_string(), to_json("job", job)?, job.change.head.as_str(), job.tree.as_ref().map(Oid::as_str)],
+    )
+    .doing("cannot change a run")?;
+    Ok(())
 }
 
 fn link(tx: &Transaction<'_>, run: &str, event: &Digest) -> Result<()> {
@@ -227,7 +241,7 @@ pub(super) fn job_of(plan: &Plan, row: &PlannedRow, followers: &[PlannedRow]) ->
         budget: plan.budget,
         artifacts: plan.artifacts,
         table: plan.table.clone(),
-        reaches_back_to: None,
+        took_up: Vec::new(),
         caused_by: None,
         retry_of: None,
     })

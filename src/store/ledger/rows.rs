@@ -10,6 +10,9 @@ use crate::ids::RunId;
 use crate::runtime::Usage;
 use crate::store::{Run, StoreError};
 
+/// What stands in `cancel` before the id of the run that takes the place of this one; anything else is a person's word.
+pub(super) const SUPERSEDED_BY: &str = "superseded by ";
+
 /// The columns of a run, in the order [`read_run`] expects.
 const RUN_COLUMNS: &str = "id, job, state, reason, attempt, not_before, cancel, created_at, started_at, finished_at, \
                            input_tokens, cached_tokens, output_tokens, artifacts, rehearsal, favourable, token";
@@ -42,6 +45,7 @@ pub(super) fn read_run(row: &Row<'_>) -> Result<(Run, u64)> {
     let time =
         |column| -> Result<Option<Timestamp>> { Ok(row.get::<_, Option<i64>>(column).doing(doing)?.map(time_of)) };
     let tokens = |column| -> Result<u64> { Ok(unsigned(row.get(column).doing(doing)?)) };
+    let stop: Option<String> = row.get(6).doing(doing)?;
     let run = Run {
         id: from_json_string(&what, &id)?,
         job: from_json(&what, &row.get::<_, String>(1).doing(doing)?)?,
@@ -49,7 +53,8 @@ pub(super) fn read_run(row: &Row<'_>) -> Result<(Run, u64)> {
         reason: row.get(3).doing(doing)?,
         attempt: row.get(4).doing(doing)?,
         not_before: time(5)?,
-        cancel_requested: row.get::<_, Option<String>>(6).doing(doing)?.is_some(),
+        cancel_requested: stop.is_some(),
+        superseded_by: stop.and_then(|by| by.strip_prefix(SUPERSEDED_BY)?.parse().ok()),
         created_at: time(7)?.unwrap_or_else(|| Timestamp::from_millis(0)),
         started_at: time(8)?,
         finished_at: time(9)?,

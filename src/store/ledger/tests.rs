@@ -1,18 +1,20 @@
 //! The promises of the store: once by key, in order, nothing by a stale claim, and only what the table of transitions
 //! allows.
 
+mod coalescing;
+
 use std::path::PathBuf;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{Actor, Change, Detail, SCHEMA};
+use crate::event::{Actor, Detail, SCHEMA};
 use crate::policy::{Budget, Limits, RolePolicy, SandboxMode};
 use crate::run;
 use crate::store::layout::Layout;
 use crate::store::spool;
 use crate::triggers::plan;
-use crate::triggers::{ArtifactRules, Coalesce};
+use crate::triggers::{ArtifactRules, Coalesce, When};
 
 fn oid(n: u32) -> Oid {
     format!("{n:040x}").replacen('0', "a", 1).parse().unwrap()
@@ -24,6 +26,8 @@ fn row(trigger: &str, coalesce: Coalesce, starts: Starts) -> PlannedRow {
         role: "tester".to_owned(),
         runtime: "codex-exec".to_owned(),
         coalesce,
+        debounce: Duration::ZERO,
+        when: When::default(),
         policy: RolePolicy {
             sandbox: SandboxMode::ReadOnly,
             network: false,
@@ -78,7 +82,7 @@ fn happen(ledger: &mut Ledger, claim: &Claim, way: &[Happening]) -> State {
 
 fn claim_next(ledger: &mut Ledger) -> Option<(Claim, Run)> {
     let now = Timestamp::now();
-    let run = ledger.next(now).unwrap()?;
+    let run = ledger.due(now, 1).unwrap().into_iter().next()?;
     Some(ledger.claim(run.id, now).unwrap())
 }
 
@@ -189,12 +193,12 @@ fn a_retry_waits_for_its_time_and_lets_others_pass() {
     let later = Timestamp::now().plus(Duration::from_secs(3600));
     let failed = Transition { not_before: Some(later), ..Transition::of(Happening::AttemptFailed, "the network") };
     ledger.advance(&claim, failed).unwrap();
-    assert_eq!(ledger.next_due().unwrap(), Some(later));
+    assert_eq!(ledger.next_due(Timestamp::now()).unwrap(), Some(later));
     ledger.take_in(&plan_for(2, Hook::PostCommit, vec![row("b", Coalesce::Branch, Starts::Now)])).unwrap();
     let (_, second) = claim_next(&mut ledger).unwrap();
     assert_ne!(second.id, first.id);
-    assert!(ledger.next(Timestamp::now()).unwrap().is_none());
-    assert_eq!(ledger.next(later).unwrap().unwrap().id, first.id);
+    assert!(ledger.due(Timestamp::now(), 1).unwrap().is_empty());
+    assert_eq!(ledger.due(later, 1).unwrap()[0].id, first.id);
 }
 
 #[test]

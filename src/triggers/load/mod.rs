@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 
 use self::reader::Reader;
 use self::tree::{Node, Value};
-use super::{ArtifactRules, Table, Vocabulary};
+use super::{ArtifactRules, HookRules, Table, Vocabulary};
 use crate::diagnostic::{Colour, Diagnostic, Source};
 use crate::error::{Error, Result};
 use crate::ids::Digest;
@@ -31,7 +31,7 @@ pub const MAX_BYTES: u64 = 256 << 10;
 const VERSION: u64 = 1;
 
 /// The keys at the top of the file.
-const KEYS: &[&str] = &["version", "runtime", "triggers", "policy", "artifacts"];
+const KEYS: &[&str] = &["version", "runtime", "triggers", "policy", "artifacts", "hook"];
 
 /// What is wrong with a file, ready to be drawn. Never empty.
 #[derive(Debug)]
@@ -195,7 +195,7 @@ fn document(
         root,
         "the table",
         KEYS,
-        &[("policy", policy::KEYS), ("artifacts", policy::ARTIFACT_KEYS)],
+        &[("policy", policy::KEYS), ("artifacts", policy::ARTIFACT_KEYS), ("hook", policy::HOOK_KEYS)],
     )?;
     let help = "begin the file with `version: 1`";
     let version = reader.required(&fields, "version", "the table", help);
@@ -221,8 +221,9 @@ fn document(
     let triggers = triggers.map(|node| rows::rows(reader, node, vocabulary, line_of)).unwrap_or_default();
     let policy = fields.get("policy").map_or_else(Policy::default, |node| policy::policy(reader, node, vocabulary));
     let artifacts = fields.get("artifacts").map_or_else(ArtifactRules::default, |node| policy::artifacts(reader, node));
+    let hook = fields.get("hook").map_or_else(HookRules::default, |node| policy::hook(reader, node));
     let default_runtime = || vocabulary.runtimes.first().map_or_else(String::new, |name| (*name).to_owned());
-    Some(Table { runtime: runtime.unwrap_or_else(default_runtime), triggers, policy, artifacts, digest })
+    Some(Table { runtime: runtime.unwrap_or_else(default_runtime), triggers, policy, artifacts, hook, digest })
 }
 
 #[cfg(test)]
@@ -293,6 +294,7 @@ mod tests {
             ("/$defs/limits", policy::LIMIT_KEYS),
             ("/$defs/budget", policy::BUDGET_KEYS),
             ("/$defs/artifacts", policy::ARTIFACT_KEYS),
+            ("/$defs/hook", policy::HOOK_KEYS),
         ] {
             assert_eq!(keys(pointer), sorted(known.iter().copied()), "{pointer}");
         }

@@ -1,4 +1,4 @@
-//! The `policy` and `artifacts` sections, and `limits` wherever they stand.
+//! The `policy`, `artifacts` and `hook` sections, and `limits` wherever they stand.
 //!
 //! Owns their keys. What a role's entry leaves out comes from that role's contract, which the caller's vocabulary
 //! knows.
@@ -11,7 +11,7 @@ use super::tree::Node;
 use super::values;
 use crate::diagnostic::Diagnostic;
 use crate::policy::{Autonomy, Budget, LimitOverrides, Policy, RolePolicy, SandboxMode};
-use crate::triggers::{ArtifactRules, Vocabulary};
+use crate::triggers::{ArtifactRules, HookRules, Vocabulary};
 
 /// The keys of `policy`.
 pub(super) const KEYS: &[&str] = &["autonomy", "roles", "budget"];
@@ -23,6 +23,8 @@ pub(super) const LIMIT_KEYS: &[&str] = &["wall", "idle", "output", "tokens", "at
 pub(super) const BUDGET_KEYS: &[&str] = &["runs_per_day", "tokens_per_day"];
 /// The keys of `artifacts`.
 pub(super) const ARTIFACT_KEYS: &[&str] = &["track", "keep"];
+/// The keys of `hook`.
+pub(super) const HOOK_KEYS: &[&str] = &["quiet"];
 
 /// The most attempts a run may have: each costs a whole turn.
 const MAX_ATTEMPTS: u32 = 10;
@@ -130,4 +132,11 @@ pub(super) fn artifacts(reader: &mut Reader<'_>, node: &Node) -> ArtifactRules {
         track: track.unwrap_or(default.track),
         keep_seconds: keep.map_or(default.keep_seconds, |keep| keep.as_secs()),
     }
+}
+
+/// The `hook` section.
+pub(super) fn hook(reader: &mut Reader<'_>, node: &Node) -> HookRules {
+    let Some(fields) = reader.fields(node, "`hook`", HOOK_KEYS) else { return HookRules::default() };
+    let quiet = fields.get("quiet").and_then(|node| reader.boolean(node, "`quiet`"));
+    HookRules { quiet: quiet.unwrap_or_default() }
 }

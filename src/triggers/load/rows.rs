@@ -4,6 +4,7 @@
 //! row follows itself. It knows neither the policy section nor how a file is parsed.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use super::policy::{LIMIT_KEYS, limits};
 use super::reader::{Fields, Reader, Word, one_of, unknown_word};
@@ -16,7 +17,8 @@ use crate::triggers::glob::{self, Subject};
 use crate::triggers::{Coalesce, RowAction, Source, Trigger, Vocabulary, When};
 
 /// The keys of a row.
-pub(super) const KEYS: &[&str] = &["name", "on", "when", "role", "gate", "requires", "coalesce", "runtime", "limits"];
+pub(super) const KEYS: &[&str] =
+    &["name", "on", "when", "role", "gate", "requires", "coalesce", "debounce", "runtime", "limits"];
 /// The keys of `when`.
 pub(super) const WHEN_KEYS: &[&str] = &["paths", "branches", "refs", "message", "author"];
 /// The keys of an entry of `on` that follows a row.
@@ -99,7 +101,7 @@ fn row(
     let action = action(reader, &fields, &called, vocabulary);
     if matches!(action, Some(RowAction::Gate { .. })) {
         only_pre_push(reader, on, &sources);
-        for key in ["coalesce", "runtime", "limits"] {
+        for key in ["coalesce", "debounce", "runtime", "limits"] {
             if let Some((key, _)) = fields.entry(key) {
                 let message = format!("a gate has no `{}`", key.name);
                 reader
@@ -109,12 +111,16 @@ fn row(
     }
     let coalesce =
         fields.get("coalesce").and_then(|node| reader.choice(node, "`coalesce`", "way to coalesce", COALESCE));
+    let debounce = fields.get("debounce").and_then(|node| reader.parsed(node, "`debounce`", values::quiet_time));
+    only_after_a_hook(reader, &fields, &called, &sources);
     let runtime = fields.get("runtime").and_then(|node| self::runtime(reader, node, vocabulary));
     let limits = fields.get("limits").map(|node| limits(reader, node)).unwrap_or_default();
     let (name, span) = name?;
     let line = line_of(span.start);
     let coalesce = coalesce.unwrap_or_default();
-    let row = Trigger { name, line, on: sources, when, action: action?, coalesce, runtime, limits };
+    let has_hook = sources.iter().any(|source| matches!(source, Source::Hook(_)));
+    let debounce = debounce.unwrap_or_else(|| if has_hook { coalesce.debounce() } else { Duration::ZERO });
+    let row = Trigger { name, line, on: sources, when, action: action?, coalesce, debounce, runtime, limits };
     Some(Placed { row, name: span, follows })
 }
 
@@ -316,6 +322,20 @@ fn only_pre_push(reader: &mut Reader<'_>, on: Option<&Node>, sources: &[Source])
         reader.problem(
             Diagnostic::new(node.span.clone(), "a gate listens to `pre-push` only", "nothing to block here")
                 .help("write `on: pre-push`: it is the hook that can say no"),
+        );
+    }
+}
+
+/// `debounce` waits for events of git: where none starts the row it would do nothing.
+fn only_after_a_hook(reader: &mut Reader<'_>, fields: &Fields<'_>, called: &str, sources: &[Source]) {
+    if let Some((key, _)) = fields.entry("debounce")
+        && !sources.is_empty()
+        && sources.iter().all(|source| matches!(source, Source::Run { .. }))
+    {
+        let message = format!("{called} has a `debounce`, but no hook starts it");
+        reader.problem(
+            Diagnostic::new(key.span.clone(), message, "nothing to wait for: the other run has ended by then")
+                .help("put it on the row that is followed"),
         );
     }
 }

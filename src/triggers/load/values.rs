@@ -84,6 +84,25 @@ pub(super) fn duration(text: &str) -> Result<Duration, Complaint> {
     }
 }
 
+/// The longest quiet time: the worker lives while it waits, up to ten times as long.
+const MAX_QUIET: Duration = Duration::from_secs(600);
+
+/// A duration of at most ten minutes, or `0s` for none.
+pub(super) fn quiet_time(text: &str) -> Result<Duration, Complaint> {
+    if text == "0s" {
+        return Ok(Duration::ZERO);
+    }
+    let quiet = duration(text).map_err(|complaint| match text {
+        "0" => Complaint { help: "did you mean `0s`?".to_owned(), ..complaint },
+        _ => complaint,
+    })?;
+    if quiet > MAX_QUIET {
+        let message = format!("`{}` is too long to wait for quiet", text::one_line(text));
+        return Err(Complaint::new(message, "over ten minutes", "write `10m` or less, such as `10s`"));
+    }
+    Ok(quiet)
+}
+
 /// `4MiB`, `512KiB`, `1GiB`, `4096B`: a whole number of bytes with a unit, from 1 KiB to 1 GiB.
 pub(super) fn size(text: &str) -> Result<u64, Complaint> {
     let shown = text::one_line(text);
@@ -245,6 +264,16 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert_eq!(duration("20").unwrap_err().help, "did you mean `20s` or `20m`?");
+    }
+
+    #[test]
+    fn quiet_times_may_be_none_and_have_an_end() {
+        assert_eq!(quiet_time("0s").unwrap(), Duration::ZERO);
+        assert_eq!(quiet_time("10m").unwrap(), MAX_QUIET);
+        for text in ["", "0", "10", "0m", "10m1s", "1d"] {
+            assert!(quiet_time(text).is_err(), "{text}");
+        }
+        assert_eq!(quiet_time("0").unwrap_err().help, "did you mean `0s`?");
     }
 
     #[test]
