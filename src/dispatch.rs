@@ -14,7 +14,7 @@ use crate::event::Hook;
 use crate::files;
 use crate::gate;
 use crate::git::Repository;
-use crate::observe::{self, PARTS_MAX, Parts, Report};
+use crate::observe::{self, Parts, Report};
 use crate::policy::admission::Admission;
 use crate::process;
 use crate::role;
@@ -41,10 +41,32 @@ const ECHOES: [&str; 2] = ["post-checkout", "pre-merge-commit"];
 pub enum Outcome {
     /// There was nothing to do.
     Nothing,
-    /// Something was queued: the line to say.
-    Said(String),
+    /// Something was queued, or waits for a person.
+    Queued(Notice),
     /// A gate is closed: the lines to say.
     Refused(Vec<String>),
+}
+
+/// What a hook has to say about what it queued. How it is said is the command's business.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notice {
+    /// For each commit.
+    pub commits: Vec<Queued>,
+    /// How many refs of a push were not looked at: [`observe::PARTS_MAX`] are.
+    pub left_out: usize,
+    /// The table wants nothing said where no person looks (`hook.quiet`).
+    pub is_quiet: bool,
+}
+
+/// What was queued for one commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Queued {
+    /// The commit, abbreviated.
+    pub commit: String,
+    /// The roles that will run.
+    pub admitted: Vec<String>,
+    /// The roles that wait for a person.
+    pub held: Vec<String>,
 }
 
 /// The bytes of the table that holds for this worktree: its own, or the main worktree's where it has none (a table that
@@ -120,45 +142,24 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
         // From here on nothing is lost: if the worker cannot be started, the next hook or command does it.
         lock::ensure_running(&layout, own_program)?;
     }
-    let said = line(&plans, parts.left_out);
+    let commits: Vec<Queued> = plans.iter().map(queued).collect();
+    let is_silent = commits.is_empty() && parts.left_out == 0;
+    let said = (!is_silent).then(|| Notice { commits, left_out: parts.left_out, is_quiet: table.hook.quiet });
     Ok(match (refusal, said) {
         (Some(lines), _) => Outcome::Refused(lines),
-        (None, Some(line)) => Outcome::Said(line),
+        (None, Some(notice)) => Outcome::Queued(notice),
         (None, None) => Outcome::Nothing,
     })
 }
 
-/// The one line a hook says: what was queued, for which commits, and what to type. `None` where there is nothing to say.
-fn line(plans: &[Plan], left_out: usize) -> Option<String> {
-    /// As many commits of one push as stand in a line.
-    const NAMED: usize = 3;
-    let mut said: Vec<String> = plans.iter().take(NAMED).map(planned).collect();
-    let more = plans.len().saturating_sub(NAMED);
-    if more > 0 {
-        said.push(format!("and for {more} more"));
-    }
-    if left_out > 0 {
-        said.push(format!("{left_out} refs left out, a push is looked at up to {PARTS_MAX}"));
-    }
-    (!said.is_empty()).then(|| format!("git-orchestrator: {} · git orchestrator status", said.join("; ")))
-}
-
-/// What was queued for one event.
-fn planned(plan: &Plan) -> String {
-    let commit = plan.event.commit().map_or("", |commit| commit.short());
-    let names = |held: bool| {
+/// What this plan starts at once.
+fn queued(plan: &Plan) -> Queued {
+    let roles = |held: bool| {
         let rows = plan.rows.iter().filter(|row| row.starts == Starts::Now && is_held(row) == held);
-        rows.map(|row| row.role.as_str()).collect::<Vec<_>>().join(", ")
+        rows.map(|row| row.role.clone()).collect()
     };
-    let (queued, held) = (names(false), names(true));
-    let mut said = Vec::new();
-    if !queued.is_empty() {
-        said.push(format!("{queued} queued for {commit}"));
-    }
-    if !held.is_empty() {
-        said.push(format!("{held} held for {commit}"));
-    }
-    said.join("; ")
+    let commit = plan.event.commit().map_or("", |commit| commit.short()).to_owned();
+    Queued { commit, admitted: roles(false), held: roles(true) }
 }
 
 fn is_held(row: &PlannedRow) -> bool {

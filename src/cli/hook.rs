@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use super::world;
+use super::{notice, world};
 use crate::dispatch::{self, Outcome};
 use crate::error::{Error, Kind};
 use crate::event::Hook;
@@ -53,7 +53,7 @@ pub fn main(call: &[OsString]) -> ExitCode {
         .and_then(|own_program| dispatch::dispatch(hook, arguments, &mut io::stdin().lock(), &own_program));
     match outcome {
         Ok(Outcome::Nothing) => {}
-        Ok(Outcome::Said(line)) => say(&line),
+        Ok(Outcome::Queued(notice)) => notice::say(&notice),
         Ok(Outcome::Refused(lines)) => {
             // Said whatever `GIT_ORCHESTRATOR_QUIET` holds: a push that fails without a word helps nobody.
             for line in lines {
@@ -107,8 +107,7 @@ fn complaint(error: &Error) -> String {
 }
 
 fn say(line: &str) {
-    let quiet = std::env::var_os("GIT_ORCHESTRATOR_QUIET").is_some_and(|value| !value.is_empty() && value != "0");
-    if !quiet {
+    if !notice::is_quiet() {
         writeln!(io::stderr(), "{line}").ok();
     }
 }

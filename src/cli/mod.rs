@@ -8,6 +8,7 @@ pub mod hook;
 pub mod install;
 pub mod json;
 pub mod log;
+pub mod notice;
 pub mod progress;
 pub mod queue;
 pub mod run;

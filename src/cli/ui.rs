@@ -25,7 +25,7 @@ pub const RED: Style = AnsiColor::Red.on_default().bold();
 pub const CYAN: Style = AnsiColor::Cyan.on_default();
 
 /// The width assumed where there is no terminal to ask.
-const WIDTH_DEFAULT: usize = 80;
+pub const WIDTH_DEFAULT: usize = 80;
 
 /// What is said when standard output is full or gone.
 const CANNOT_WRITE: &str = "cannot write to standard output";
