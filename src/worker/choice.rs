@@ -241,7 +241,9 @@ fn branch_holds(repository: &Repository, branch: Option<&str>, commit: &Oid) -> 
 /// that is under way has been asked to stop. A commit that is still in the branch is worth its run.
 pub(super) fn give_way(repository: &Repository, ledger: &mut Ledger, run: &Run) -> Result<bool, StoreError> {
     let Some(successor) = ledger.successor(run)? else { return Ok(false) };
-    if branch_holds(repository, run.job.branch.as_deref(), &run.job.change.head) != Some(false) {
+    let is_gone = |run: &Run| branch_holds(repository, run.job.branch.as_deref(), &run.job.change.head) == Some(false);
+    // Between a reset and the commit that follows it, both are gone: what comes next takes the place of both.
+    if !is_gone(run) || is_gone(&successor) {
         return Ok(false);
     }
     ledger.supersede(run.id, successor.id)
