@@ -62,7 +62,10 @@ fn content(text: u8, edited: bool) -> Vec<u8> {
     if text == 3 {
         return vec![0, 1, u8::from(edited)];
     }
-    let mut out: String = (0..20).map(|line| format!("text {text} line {line}\n")).collect();
+    let mut out = String::new();
+    for line in 0..20 {
+        writeln!(out, "text {text} line {line}").unwrap();
+    }
     if edited {
         out = out.replace("line 7\n", "line seven\n");
         out.push_str("and no line break");
