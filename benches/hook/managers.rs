@@ -82,7 +82,7 @@ pub(crate) fn found() -> Vec<Manager> {
 pub(crate) fn print() -> Outcome<()> {
     for kind in Kind::ALL {
         match found().into_iter().find(|manager| manager.kind == kind) {
-            Some(manager) => println!("{}: {}", kind.name(), said(&manager.program, &["--version"])?),
+            Some(manager) => println!("{}", said(&manager.program, &["--version"])?),
             None => println!(
                 "{}: not found, its columns are left out; `{}` may name its program, or npm puts it into \
                  .ci/managers/node_modules",

@@ -165,6 +165,19 @@ fn taken_in(ours: &Side<'_>) -> Outcome<()> {
 
 /// One commit of one file after the other.
 pub(crate) fn commits(options: &Options, files: usize, theirs: &mut Vec<String>) -> Outcome<()> {
+    let names = [
+        "empty shell hook on both sides",
+        "no table",
+        "no row for the hook",
+        "nothing matches",
+        "nothing matches, 50 rows",
+        "a job, and a worker starts",
+        "a job, while a worker lives",
+    ];
+    if !names.iter().any(|name| options.wants(name)) {
+        return Ok(());
+    }
+    let [same_name, no_table, no_row, nothing_matches, large, job_and_start, job_and_worker] = names;
     let scene = Scene::new()?;
     let history = History::of(files);
     let contest = Contest::new(options, &scene, &history)?;
@@ -182,25 +195,23 @@ pub(crate) fn commits(options: &Options, files: usize, theirs: &mut Vec<String>)
     let code = |side: &Side<'_>, _| commit(side, CODE);
     let document = |side: &Side<'_>, _| commit(side, DOCUMENT);
 
-    let name = "empty shell hook on both sides";
-    if options.wants(name) {
+    if options.wants(same_name) {
         let same = scene.repository("same", &history)?;
         let sides: Vec<Act<'_>> = vec![Box::new(|turn| code(&contest.empty, turn)), Box::new(|turn| code(&same, turn))];
-        println!("{}", Rounds::measure(options.rounds(files), sides)?.row(name, files, None));
+        println!("{}", Rounds::measure(options.rounds(files), sides)?.row(same_name, files, None));
     }
     ours.without_table()?;
-    contest.row(&nothing("no table", None), theirs, &code, &nothing_queued)?;
+    contest.row(&nothing(no_table, None), theirs, &code, &nothing_queued)?;
     ours.table(OTHER_HOOK)?;
-    contest.row(&nothing("no row for the hook", None), theirs, &code, &nothing_queued)?;
+    contest.row(&nothing(no_row, None), theirs, &code, &nothing_queued)?;
     ours.table(STARTER)?;
-    contest.row(&nothing("nothing matches", Some(Job::Filtered)), theirs, &document, &nothing_queued)?;
+    contest.row(&nothing(nothing_matches, Some(Job::Filtered)), theirs, &document, &nothing_queued)?;
     ours.table(&large_table())?;
-    contest.row(&nothing("nothing matches, 50 rows", None), theirs, &code, &nothing_queued)?;
+    contest.row(&nothing(large, None), theirs, &code, &nothing_queued)?;
     ours.table(STARTER)?;
-    let name = "a job, and a worker starts";
-    contest.row(&job(name, Some(Job::Runs)), theirs, &code, &taken_in)?;
+    contest.row(&job(job_and_start, Some(Job::Runs)), theirs, &code, &taken_in)?;
     let lock = ours.hold_worker_lock()?;
-    contest.row(&job("a job, while a worker lives", None), theirs, &code, &one_queued)?;
+    contest.row(&job(job_and_worker, None), theirs, &code, &one_queued)?;
     drop(lock);
     Ok(())
 }
