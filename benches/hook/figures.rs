@@ -133,8 +133,14 @@ impl Rounds {
         let mut row = format!("| {} | {files} | {ours:+.2} |", self.named(name));
         for manager in 0..managers {
             let theirs = self.added(manager + 2).value;
-            write!(row, " {theirs:+.2} | {} |", verdict_of(&format!("{:.2}", ours / theirs), promised, ours / theirs))
-                .ok();
+            // A part of nothing is none: git's own time varied by more than what was added.
+            let part = if ours > 0.0 && theirs > 0.0 {
+                let part = ours / theirs;
+                verdict_of(&format!("{part:.2}"), promised, part)
+            } else {
+                "lost in the noise".to_owned()
+            };
+            write!(row, " {theirs:+.2} | {part} |").ok();
         }
         row
     }
