@@ -1,8 +1,10 @@
 //! What git is made to do: a commit in repositories of two sizes, a commit of twenty thousand paths, a push of ten
 //! thousand commits, a rebase of a hundred.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::figures::{Act, Rounds};
@@ -216,8 +218,8 @@ pub(crate) fn commits(options: &Options, files: usize, theirs: &mut Vec<String>)
     Ok(())
 }
 
-/// Commits that change every one of 20,000 paths. The files lie in the index alone: writing them takes seconds, and no
-/// hook looks at them.
+/// Commits that change every one of 20,000 paths. The files lie in the index alone, since writing them takes seconds; a
+/// sparse checkout says so, or a manager that looks at the worktree would find them all deleted.
 pub(crate) fn many_paths(options: &Options, theirs: &mut Vec<String>) -> Outcome<()> {
     const PATHS: usize = 20_000;
     let names = [
@@ -242,10 +244,19 @@ pub(crate) fn many_paths(options: &Options, theirs: &mut Vec<String>) -> Outcome
         }
     }
     let contest = Contest::new(options, &scene, &history)?;
+    for side in [&contest.empty, &contest.ours].into_iter().chain(contest.managers.iter().map(|(_, side)| side)) {
+        side.check_nothing_out()?;
+    }
+    // Each side goes from one tree to the other, also from one row to the next and where a row is measured again.
+    let turns: RefCell<BTreeMap<PathBuf, usize>> = RefCell::default();
+    let turns = &turns;
     let commit = |directory: &'static str| {
-        move |side: &Side<'_>, turn: usize| {
+        move |side: &Side<'_>, _: usize| {
+            let mut turns = turns.borrow_mut();
+            let turn = turns.entry(side.top.clone()).or_default();
+            *turn += 1;
             let tree = if turn.is_multiple_of(2) { "one" } else { "two" };
-            side.git(&["read-tree", &format!("{directory}-{tree}")])?;
+            side.git(&["read-tree", "-m", "-u", &format!("{directory}-{tree}")])?;
             side.commit()
         }
     };

@@ -182,6 +182,13 @@ impl Side<'_> {
         self.table(table)
     }
 
+    /// Leaves every file out of the worktree from now on, by a sparse checkout.
+    pub(crate) fn check_nothing_out(&self) -> Outcome<()> {
+        self.git(&["config", "core.sparseCheckout", "true"])?;
+        fs::create_dir_all(self.top.join(".git/info"))?;
+        Ok(fs::write(self.top.join(".git/info/sparse-checkout"), "/nothing\n")?)
+    }
+
     /// The script of a hook.
     pub(crate) fn hook(&self, name: &str) -> PathBuf {
         self.top.join(".git/hooks").join(name)
