@@ -144,7 +144,7 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
     }
     let commits: Vec<Queued> = plans.iter().map(queued).collect();
     let is_silent = commits.is_empty() && parts.left_out == 0;
-    let said = (!is_silent).then(|| Notice { commits, left_out: parts.left_out, is_quiet: table.hook.quiet });
+    let said = (!is_silent).then_some(Notice { commits, left_out: parts.left_out, is_quiet: table.hook.quiet });
     Ok(match (refusal, said) {
         (Some(lines), _) => Outcome::Refused(lines),
         (None, Some(notice)) => Outcome::Queued(notice),

@@ -87,7 +87,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("a merge into a branch without a commit", "git switch -q --orphan fresh", "git merge -q topic", &[]),
     row(
         "a merge that a hook refuses",
-        "printf '#!/bin/sh\\nexit 7\\n' >.git/hooks/pre-merge-commit.before-orchestrator",
+        "printf '#!/bin/sh\\nexit 7\\n' >refuse; sed 1d .git/hooks/pre-merge-commit >>refuse; cat refuse >.git/hooks/pre-merge-commit",
         "fails git merge -q --no-edit side",
         &[],
     ),

@@ -171,5 +171,5 @@ fn a_push_of_very_many_refs_is_looked_at_up_to_a_number() {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     let said: Vec<&str> = stderr.lines().filter(|line| line.contains("git-orchestrator: ")).collect();
     assert_eq!(said.len(), 2, "{stderr}");
-    assert!(said.iter().all(|line| line.contains("and for 29 more; 1008 refs left out")), "{stderr}");
+    assert!(said.iter().all(|line| line.contains("more; 1008 refs left out")), "{stderr}");
 }
