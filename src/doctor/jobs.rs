@@ -58,14 +58,17 @@ fn runs(ledger: &Ledger, now: Timestamp) -> Result<Vec<Finding>, crate::store::S
     }
     for run in of(&[State::Queued], 200)? {
         let age = now.since(run.created_at);
-        if let Some(until) = run.not_before.filter(|until| *until > now) {
+        let later = run.not_before.filter(|until| *until > now);
+        if let Some(until) = later.filter(|_| run.attempt > 0) {
             let reason = or(&run.reason, "it failed and is tried again");
             let message =
                 format!("{} waits {} for its next attempt: {reason}", named(&run), text::duration(until.since(now)));
             let finding = Finding::new(SECTION, Level::Note, "run-backs-off", message);
             findings.push(finding.command(format!("git orchestrator log {}", run.id.short())));
-        } else if age > LONG {
-            let message = format!("{} has been queued for {}", named(&run), text::duration(age));
+        } else if later.is_none() && age > LONG {
+            // What waits for quiet (`debounce`) is as it should be; the reason says what else it waits for.
+            let reason = if run.reason.is_empty() { String::new() } else { format!(": {}", run.reason) };
+            let message = format!("{} has been queued for {}{reason}", named(&run), text::duration(age));
             let finding = Finding::new(SECTION, Level::Note, "run-queued-long", message);
             findings.push(finding.command("git orchestrator wait"));
         }
