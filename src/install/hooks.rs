@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::change::Change;
 use super::managers::Manager;
 use super::manifest::Manifest;
-use super::script::looks_at_its_name;
+use super::script::is_served_by_a_link;
 use super::shim::{self, Reach};
 use super::survey::{Foreign, HookSurvey, OwnBlock, Standing, beside, hook_bytes, look};
 use super::{BEFORE, Done, FILE_BYTES_MAX, Plan, block};
@@ -141,12 +141,12 @@ fn put_in_front(plan: &mut Plan, survey: &HookSurvey, foreign: &Foreign, program
         foreign.manager.map_or_else(|| "the hook that was there".to_owned(), |manager| format!("{manager}'s hook"));
     let note = format!("{whose} runs first, as {hook}{BEFORE}");
     plan.report.add(Done::Chained, path, Some(&note));
-    link_for(plan, survey, &before, foreign.looks_at_its_name && foreign.is_executable)
+    link_for(plan, survey, &before, foreign.is_executable && foreign.is_served_by_a_link)
 }
 
 /// The link by which a chained hook keeps its name, made or taken away as that hook needs it.
 fn name_kept(plan: &mut Plan, survey: &HookSurvey, before: &Path) -> Result<()> {
-    let needs = survey.chained.is_some() && hook_bytes(before).is_some_and(|bytes| looks_at_its_name(&bytes));
+    let needs = survey.chained.is_some() && hook_bytes(before).is_some_and(|bytes| is_served_by_a_link(&bytes));
     link_for(plan, survey, before, needs && crate::process::is_executable(before))
 }
 
@@ -197,16 +197,19 @@ pub(super) fn take_out(
     hooks: &[HookSurvey],
     program: &Path,
 ) -> Result<()> {
-    let mut linked = None;
     for survey in hooks {
         take_one_out(plan, manifest, survey, program)?;
         let link = named_directory(&survey.path).join(survey.hook.as_str());
         if look(&link)?.is_some() && is_our_link(&link, survey.hook) {
             plan.changes.push(Change::Remove(link));
-            linked = Some(named_directory(&survey.path));
         }
     }
-    plan.changes.extend(linked.map(Change::RemoveDirectory));
+    // Also where no link is in it: an install that was killed may not have come that far.
+    if let Some(directory) = hooks.first().map(|survey| named_directory(&survey.path))
+        && look(&directory)?.is_some_and(|meta| meta.is_dir())
+    {
+        plan.changes.push(Change::RemoveDirectory(directory));
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::configured::{self, Configured};
 use super::managers::{self, Found, Manager};
-use super::script::{calls_us, husky_script, is_shell_script, looks_at_its_name};
+use super::script::{calls_us, husky_script, is_served_by_a_link, is_shell_script, looks_at_its_name};
 use super::shim::{self, Reach};
 use super::{BEFORE, FILE_BYTES_MAX, block};
 use crate::error::{Error, Result};
@@ -145,6 +145,8 @@ pub struct Foreign {
     pub is_shell_script: bool,
     /// Whether it looks at its own name, and so must keep it.
     pub looks_at_its_name: bool,
+    /// Whether a link of its name in another directory is enough for that.
+    pub is_served_by_a_link: bool,
     /// Whether a line that somebody put there calls ours.
     pub calls_us: bool,
 }
@@ -442,6 +444,7 @@ fn standing(path: &Path, hook: Hook, own_program: &Path) -> Result<Standing> {
             }),
             is_shell_script: is_shell_script(&bytes),
             looks_at_its_name: looks_at_its_name(&bytes),
+            is_served_by_a_link: is_served_by_a_link(&bytes),
             calls_us: calls_us(&bytes, hook, own_program)
                 || husky_script(path, &bytes).is_some_and(|bytes| calls_us(&bytes, hook, own_program)),
         }),

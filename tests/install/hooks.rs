@@ -47,6 +47,33 @@ fn hooks_that_were_there_run_first_with_arguments_and_input() {
 }
 
 #[test]
+fn hooks_that_use_their_path_go_on_finding_what_they_look_for() {
+    let f = Fixture::new();
+    let hooks = f.path(".git/hooks");
+    fs::create_dir_all(hooks.join("post-commit.d")).unwrap();
+    write_program(&hooks.join("post-commit.d/part"), "#!/bin/sh\necho part >>../said\n");
+    write_program(&hooks.join("post-commit"), "#!/bin/sh\nfor part in \"$0\".d/*; do \"$part\" \"$@\"; done\n");
+    write_program(
+        &hooks.join("post-checkout"),
+        "#!/bin/sh\ncase $0 in\n*/post-checkout) echo name >>../said ;;\nesac\n",
+    );
+    write(&hooks.join("helper.py"), "open('../said', 'a').write('helper\\n')\n");
+    write_program(
+        &hooks.join("post-rewrite"),
+        "#!/usr/bin/env python3\nimport os, sys\n\
+         exec(open(os.path.join(os.path.dirname(sys.argv[0]), 'helper.py')).read())\n",
+    );
+    let ours = recorder(f.directory.path(), "program");
+    install_with(&f.open(), &ours).unwrap();
+    f.commit("a", "1");
+    f.git(["checkout", "--quiet", "-b", "other"]);
+    f.git(["commit", "--quiet", "--amend", "-m", "again"]);
+    assert_eq!(said(f.directory.path(), "said"), "part\nname\npart\nhelper\n");
+    let called = said(f.directory.path(), "calls");
+    assert_eq!(called.lines().count(), 4, "{called}");
+}
+
+#[test]
 fn a_refusal_of_either_stops_a_push_and_nothing_else() {
     let (f, top) = chained();
     write(&top.join("chained-code"), "7");
