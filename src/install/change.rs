@@ -13,7 +13,7 @@ use super::survey::{beside, look};
 use crate::error::{Context as _, Error, Result};
 use crate::files;
 use crate::git::shown;
-use crate::store::layout::Layout;
+use crate::store::layout::{DIRECTORY, Layout};
 use crate::text;
 
 /// One change.
@@ -63,6 +63,10 @@ pub enum Change {
     RemoveDirectory(PathBuf),
 }
 
+/// What the name of a file begins with that is being written: one that is found when nobody is writing was left by a
+/// process that was killed.
+const HALF_WRITTEN: &str = ".git-orchestrator.new-";
+
 type Undo = Box<dyn FnOnce() -> io::Result<()>>;
 
 /// Carries all of them out, in order. If one fails, those before it are taken back, newest first.
@@ -82,6 +86,32 @@ pub fn apply(changes: &[Change]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What an install or uninstall that was killed left half written in these directories, to be removed. Those that do not
+/// exist hold nothing.
+pub(super) fn left_behind<'a>(directories: impl IntoIterator<Item = &'a Path>) -> Result<Vec<Change>> {
+    let mut out = Vec::new();
+    for directory in directories {
+        let failed = || format!("cannot read {}", shown(directory));
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+            Err(error) => return Err(Error::failed(failed()).because(error)),
+        };
+        for entry in entries {
+            let entry = entry.context(failed)?;
+            let name = entry.file_name();
+            let begins = |with: &str| name.as_bytes().starts_with(with.as_bytes());
+            // Ours alone writes into `.orchestrator`.
+            let is_ours = begins(HALF_WRITTEN) || directory.ends_with(DIRECTORY) && begins(files::HALF_WRITTEN);
+            let change = Change::Remove(entry.path());
+            if is_ours && entry.file_type().context(failed)?.is_file() && !out.contains(&change) {
+                out.push(change);
+            }
+        }
+    }
+    Ok(out)
 }
 
 impl Change {
@@ -285,7 +315,7 @@ fn configure(path: &Path, new: &[u8]) -> Result<()> {
 /// A temporary file beside `path` with these bytes, on disk.
 fn written(path: &Path, bytes: &[u8], mode: u32) -> io::Result<tempfile::NamedTempFile> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(files::HALF_WRITTEN).tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(HALF_WRITTEN).tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;

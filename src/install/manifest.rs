@@ -36,7 +36,12 @@ impl Manifest {
     /// The manifest at `path`, if there is one.
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
         let Some(bytes) = files::read(path, FILE_BYTES_MAX)? else { return Ok(None) };
-        let manifest: Self = serde_json::from_slice(&bytes).context(|| format!("{} does not read", shown(path)))?;
+        let manifest: Self = serde_json::from_slice(&bytes).map_err(|error| {
+            // Without it, what it records (a table, a hooks directory) is left standing by `uninstall`.
+            Error::failed(format!("{} does not read", shown(path)))
+                .because(error)
+                .hint(format!("move it aside, then `git orchestrator install` writes it anew: {}", shown(path)))
+        })?;
         if manifest.schema > SCHEMA {
             return Err(Error::failed(format!("{} was written by a newer version", shown(path)))
                 .hint("update git-orchestrator"));

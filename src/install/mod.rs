@@ -26,7 +26,7 @@ use self::change::Change;
 use self::manifest::Manifest;
 use self::shim::Reach;
 use self::survey::{Place, Source, Standing, Survey, look};
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::event::Hook;
 use crate::files;
 use crate::git::{Repository, shown, workspace};
@@ -142,6 +142,20 @@ impl Places {
     }
 }
 
+/// Fails if the record of what `install` made does not read: `install` and `uninstall` would then fail too.
+pub fn check_manifest(repository: &Repository) -> Result<()> {
+    Manifest::read(&Places::of(repository).manifest).map(drop)
+}
+
+/// What an earlier one that was killed left half written.
+fn left_behind(places: &Places, survey: &Survey) -> Result<Vec<Change>> {
+    let state = places.layout.state();
+    let home = places.table.parent();
+    let source = &survey.source;
+    let directories = [source.directory.as_path(), &source.standard, &state];
+    change::left_behind(directories.into_iter().chain(home))
+}
+
 /// How ours come to be called in one repository.
 enum Way {
     /// By files in the directory that git looks into.
@@ -153,9 +167,25 @@ enum Way {
 /// Sets the repository up: the hooks, the table (where there is none) and `.orchestrator`. Doing it again changes
 /// nothing, but for what is older than this program, calls it at another path, or was moved aside.
 pub fn install(repository: &Repository, request: &Request<'_>, environment: &Environment) -> Result<Report> {
+    let _alone = alone(repository)?;
     let plan = plan_install(repository, request, environment)?;
     change::apply(&plan.changes)?;
     Ok(plan.report)
+}
+
+/// Waits until no other install or uninstall of this repository is at work, and keeps them waiting until it is dropped:
+/// two at once would plan from what the other is changing. The lock is on the git directory itself, so it leaves nothing
+/// behind, and ends with the process.
+fn alone(repository: &Repository) -> Result<fs::File> {
+    let directory = repository.common_directory();
+    let file = fs::File::open(directory).context(|| format!("cannot open {}", shown(directory)))?;
+    match file.lock() {
+        // Where there are no locks, two at once are as before.
+        Err(error) if error.kind() != io::ErrorKind::Unsupported => {
+            Err(Error::failed(format!("cannot lock {}", shown(directory))).because(error))
+        }
+        _ => Ok(file),
+    }
 }
 
 /// What [`install`] would do.
@@ -191,7 +221,7 @@ pub fn plan_install(repository: &Repository, request: &Request<'_>, environment:
         }
     }
 
-    let mut plan = Plan::default();
+    let mut plan = Plan { changes: left_behind(&places, &survey)?, ..Plan::default() };
     let new = look(places.layout.root())?.is_none();
     // Also where it is there: something in it may be missing.
     plan.changes.push(Change::OwnDirectory(places.layout.clone()));
@@ -336,6 +366,7 @@ fn marked_lines(plan: &mut Plan, path: &Path, lines: Option<&[u8]>, note: &str) 
 /// Takes back what [`install`] did. What somebody changed since is kept and reported. Artifacts and runs are kept, with
 /// the directory that holds them, unless `purge` is set.
 pub fn uninstall(repository: &Repository, program: &Path, purge: bool, environment: &Environment) -> Result<Report> {
+    let _alone = alone(repository)?;
     let plan = plan_uninstall(repository, program, environment)?;
     change::apply(&plan.changes)?;
     let mut report = plan.report;
@@ -360,7 +391,7 @@ pub fn plan_uninstall(repository: &Repository, program: &Path, environment: &Env
     places.check_own_directories()?;
     let manifest = Manifest::read(&places.manifest)?;
     let survey = survey::survey(repository, program, environment)?;
-    let mut plan = Plan::default();
+    let mut plan = Plan { changes: left_behind(&places, &survey)?, ..Plan::default() };
     hooks::take_out(&mut plan, manifest.as_ref(), &survey.hooks, program)?;
     take_bypassed_out(&mut plan, manifest.as_ref(), &survey)?;
     configuration(&mut plan, repository, None)?;
@@ -409,6 +440,10 @@ fn remove_own_directory(places: &Places, purge: bool, report: &mut Report) -> Re
             }
             _ => {}
         }
+    }
+    // What a process that was killed was writing there.
+    for left in change::left_behind([root])? {
+        change::apply(&[left])?;
     }
     if fs::remove_dir(root).is_ok() {
         report.add(Done::Removed, root, None);
