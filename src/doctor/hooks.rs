@@ -6,7 +6,7 @@ use super::{Finding, Level, Mend, Place, Section, count, quoted};
 use crate::dispatch;
 use crate::git::{Repository, shown};
 use crate::install::survey::{self, HookSurvey, Place as Whose, Standing, State, Survey};
-use crate::install::{self, Done};
+use crate::install::{self, Done, configured};
 use crate::process;
 use crate::store::layout::Layout;
 
@@ -38,6 +38,11 @@ pub(super) fn look(place: &Place<'_>, repository: &Repository, layout: &Layout) 
     }
     if survey.source.place == Whose::Missing || survey.source.place == Whose::NotADirectory {
         findings.extend(nowhere(&survey, &findings));
+    }
+    if let Err(error) = install::check_manifest(repository) {
+        let finding = Finding::of_error(SECTION, Level::Problem, "manifest-unreadable", &error);
+        let path = layout.state().join("install.json");
+        findings.push(finding.or_action(format!("look at what it is: ls -l {}", quoted(&path))));
     }
     if findings.is_empty() {
         let others: Vec<&str> =
@@ -97,6 +102,10 @@ fn groups<'a>(states: &'a [(&'a HookSurvey, State)]) -> Vec<Group<'a>> {
         let like = |group: &&mut Group<'_>| match (group.state, state) {
             // Where each lies differs with its name only.
             (State::Shadowed(_), State::Shadowed(_)) | (State::Bypassed(_), State::Bypassed(_)) => true,
+            (State::Foreign, State::Foreign) => {
+                let is_none = |hook: &HookSurvey| hook.standing == Standing::NoFile;
+                group.hooks.first().is_some_and(|first| is_none(first) == is_none(hook))
+            }
             (known, state) => known == state,
         };
         match groups.iter_mut().find(like) {
@@ -156,6 +165,20 @@ fn finding(survey: &Survey, group: &Group<'_>, can_mend: bool) -> Option<Finding
                 format!("{names} {are} in {}, where git does not look: {setting}", shown(&survey.source.standard));
             Finding::new(SECTION, Level::Problem, "hook-bypassed", message).command(INSTALL)
         }
+        State::Disabled
+            if group
+                .hooks
+                .iter()
+                .all(|hook| hook.configured.is_some_and(|own| own.is_enabled && !own.is_known_to_git)) =>
+        {
+            let message = format!(
+                "{names} {are} in git's configuration, from which git {} runs no hooks: that begins with {}.{}",
+                survey.git.version,
+                configured::SINCE.0,
+                configured::SINCE.1
+            );
+            Finding::new(SECTION, Level::Problem, "hook-disabled", message).command(INSTALL)
+        }
         State::Disabled => {
             let message = format!("{names} {are} switched off in git's configuration");
             let first = group.hooks.first().map_or("NAME", |hook| hook.hook.as_str());
@@ -171,6 +194,13 @@ fn finding(survey: &Survey, group: &Group<'_>, can_mend: bool) -> Option<Finding
                 .map(|hook| format!("git config --remove-section hook.git-orchestrator-{}", hook.hook));
             Finding::new(SECTION, Level::Problem, "hook-broken", message)
                 .command(sections.collect::<Vec<_>>().join(" && "))
+        }
+        State::Foreign if group.hooks.iter().all(|hook| hook.standing == Standing::NoFile) => {
+            let message = format!("{names} {are} no file: a directory, or another thing that git cannot run");
+            Finding::new(SECTION, Level::Problem, "hook-foreign", message).action(format!(
+                "look at what it is and move it away, then `{INSTALL}`: ls -ld {}",
+                group.paths(|hook| hook.path.clone())
+            ))
         }
         State::Foreign => {
             let whose = group.hooks.iter().find_map(|hook| match &hook.standing {

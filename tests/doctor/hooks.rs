@@ -43,13 +43,20 @@ fn hooks_that_are_mended() {
 
 #[test]
 fn hooks_that_a_person_mends() {
-    let faults: [(&str, &str, Fault); 7] = [
+    let faults: [(&str, &str, Fault); 9] = [
         ("hook-edited", "warning", |scene| {
             let path = hook(scene, "post-commit");
             let text = fs::read_to_string(&path).unwrap();
             fs::write(path, format!("{text}echo more\n")).unwrap();
         }),
         ("hook-foreign", "problem", |scene| Scene::script(&hook(scene, "post-commit"), "#!/bin/sh\nexit 0\n")),
+        ("hook-foreign", "problem", |scene| {
+            fs::remove_file(hook(scene, "post-commit")).unwrap();
+            fs::create_dir(hook(scene, "post-commit")).unwrap();
+        }),
+        ("manifest-unreadable", "problem", |scene| {
+            fs::write(scene.top.join(".orchestrator/state/install.json"), "{\"schema\"").unwrap();
+        }),
         ("hook-shadowed", "problem", |scene| {
             let path = hook(scene, "post-commit");
             fs::rename(&path, path.with_extension("old")).unwrap();
@@ -75,6 +82,25 @@ fn hooks_that_a_person_mends() {
         fault(&scene);
         told(&scene, code, level);
     }
+    // An older git is not the same as a hook that somebody switched off.
+    let scene = sound();
+    fs::remove_file(hook(&scene, "post-commit")).unwrap();
+    scene.git(&["config", "hook.git-orchestrator-post-commit.command", "true"]);
+    scene.git(&["config", "hook.git-orchestrator-post-commit.event", "post-commit"]);
+    let seen = look(&scene);
+    if seen.left() == ["hook-disabled"] {
+        let message = seen.finding("hook-disabled")["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("that begins with 2.54") && !message.contains("switched off"), "{message}");
+    } else {
+        // This git knows such hooks.
+        assert_eq!(seen.left(), ["hook-older"], "{seen:?}");
+    }
+    // Installing again would not do for what is no file.
+    let scene = sound();
+    fs::remove_file(hook(&scene, "post-commit")).unwrap();
+    fs::create_dir(hook(&scene, "post-commit")).unwrap();
+    let fix = look(&scene).finding("hook-foreign")["fix"].as_str().unwrap().to_owned();
+    assert!(fix.starts_with("look at what it is and move it away"), "{fix}");
     let scene = sound();
     for name in ["post-commit", "post-merge"] {
         fs::remove_file(hook(&scene, name)).unwrap();
