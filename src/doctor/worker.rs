@@ -7,6 +7,7 @@ use super::{Finding, Here, Level, Mend, Section, count, state};
 use crate::clock::Timestamp;
 use crate::files;
 use crate::run::State;
+use crate::store::ledger::Ledger;
 use crate::store::spool::{self, Waiting};
 use crate::store::{Filter, Store as _};
 use crate::text;
@@ -16,6 +17,9 @@ const SECTION: Section = Section::Worker;
 
 /// How long a worker that a hook has just started may take to take its lock.
 const START_GRACE: Duration = Duration::from_millis(600);
+
+/// How many runs that may begin are looked at to find one that waits for nothing but a worker.
+const DUE_LOOKED_AT: usize = 200;
 
 /// How much of the log's end is read, in bytes.
 const LOG_END_BYTES: u64 = 64 << 10;
@@ -95,8 +99,7 @@ fn needs_worker(here: &Here<'_>, events: &Waiting, is_paused: bool) -> Option<Fi
         let finding = Finding::new(SECTION, Level::Warning, "worker-missing", message);
         return Some(finding.command("git orchestrator status").mends(Mend::Work));
     }
-    let due = here.ledger.as_ref().is_some_and(|ledger| matches!(ledger.next_due(Timestamp::now()), Ok(Some(_))));
-    if due && !is_paused {
+    if here.ledger.as_ref().is_some_and(is_queued) && !is_paused {
         let message = "runs are queued, and no worker lives";
         let finding = Finding::new(SECTION, Level::Warning, "worker-missing", message);
         return Some(finding.command("git orchestrator status").mends(Mend::Work));
@@ -104,12 +107,19 @@ fn needs_worker(here: &Here<'_>, events: &Waiting, is_paused: bool) -> Option<Fi
     None
 }
 
+/// Whether a run waits for a worker: it may begin now, or its time comes. For the end of a rebase no worker has to wait.
+fn is_queued(ledger: &Ledger) -> bool {
+    let now = Timestamp::now();
+    let due = ledger.due(now, DUE_LOOKED_AT).unwrap_or_default();
+    due.iter().any(|run| !run.waits()) || matches!(ledger.next_due(now), Ok(Some(_)))
+}
+
 fn are(n: usize) -> String {
     format!("{} {}", count(n, "event"), if n == 1 { "is" } else { "are" })
 }
 
 /// The runs that the ledger has under way, by their short ids.
-fn active(ledger: &crate::store::ledger::Ledger) -> Vec<String> {
+fn active(ledger: &Ledger) -> Vec<String> {
     let states = State::ALL.into_iter().filter(|state| state.is_active()).collect();
     let filter = Filter { states, limit: Some(10), ..Filter::default() };
     ledger.runs(&filter).unwrap_or_default().iter().map(|run| run.id.short()).collect()

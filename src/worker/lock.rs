@@ -10,7 +10,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -74,7 +74,8 @@ impl Drop for WorkerLock {
 
 /// The pid of the living worker. Look for work afterwards: see the module's second rule.
 pub fn living_worker(layout: &Layout) -> Result<Option<u32>> {
-    if !layout.state().is_dir() {
+    // Looking makes nothing: without the file nobody holds it.
+    if layout.worker_lock().symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         return Ok(None);
     }
     let mut file = open(layout)?;
@@ -119,6 +120,8 @@ mod tests {
         let layout = Layout::new(dir.path());
         assert_eq!(living_worker(&layout).unwrap(), None);
         layout.create().unwrap();
+        assert_eq!(living_worker(&layout).unwrap(), None);
+        assert!(!layout.worker_lock().exists(), "looking makes nothing");
         let lock = WorkerLock::acquire(&layout).unwrap().unwrap();
         assert!(WorkerLock::acquire(&layout).unwrap().is_none());
         assert_eq!(living_worker(&layout).unwrap(), Some(std::process::id()));

@@ -35,6 +35,25 @@ fn a_worker_that_is_not_there() {
 }
 
 #[test]
+fn a_run_that_is_due_and_has_no_worker() {
+    let scene = sound();
+    let lock = File::create(scene.top.join(".orchestrator/state/worker.lock")).unwrap();
+    lock.lock().unwrap();
+    scene.commit("a", "1", "add a");
+    // This command takes the event in.
+    assert_eq!(scene.newest()["state"], "queued");
+    let ledger = rusqlite::Connection::open(scene.top.join(".orchestrator/state/ledger.db")).unwrap();
+    ledger.execute("UPDATE runs SET not_before = 1", []).unwrap();
+    let reason = "waits for the end of the rebase in /x";
+    ledger.execute("UPDATE runs SET reason = ?1", [reason]).unwrap();
+    drop(lock);
+    let seen = look(&scene);
+    assert!(seen.left().is_empty(), "for a rebase no worker waits for ever: {seen:?}");
+    ledger.execute("UPDATE runs SET reason = ''", []).unwrap();
+    assert_eq!(look(&scene).left(), ["worker-missing"]);
+}
+
+#[test]
 fn the_queue() {
     let mut scene = sound();
     scene.ok(&["pause"]);
