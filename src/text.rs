@@ -43,6 +43,12 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Shown text as a word for the shell: for a line that a person copies and runs.
+pub fn shell_word(shown: &str) -> String {
+    // It fails for a NUL alone, which is not shown.
+    shlex::try_quote(shown).map_or_else(|_| one_line(shown), Cow::into_owned)
+}
+
 /// [`shown`], on one line: newlines and tabs are written as `\n` and `\t`.
 pub fn one_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -195,6 +201,15 @@ mod tests {
         assert_eq!(shown("tab\tand\nline ünï"), "tab\tand\nline ünï");
         assert_eq!(one_line("a\nb"), "a\\nb");
         assert_eq!(bytes_line(b"caf\xe9/x"), "caf\\xe9/x");
+    }
+
+    #[test]
+    fn a_word_for_the_shell_stays_one_word() {
+        assert_eq!(shell_word("/a/b-c"), "/a/b-c");
+        for hostile in ["/a b", "/a;rm -rf ~", "/$(id)", "/`id`", "/it's", "", "~", "/a\0b"] {
+            let words = shlex::split(&shell_word(hostile)).unwrap();
+            assert_eq!(words.len(), 1, "{hostile}: {words:?}");
+        }
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn missed(here: &Here<'_>, waiting: &Waiting) -> Result<Vec<Finding>> {
         let (commit, branch) = (entry.new.short(), &entry.branch);
         let names = rows.iter().map(|row| format!("`{row}`")).collect::<Vec<_>>().join(", ");
         let message = format!("{commit} came to {branch} {age} ago and no hook reported it; it matches {names}");
-        let row = shlex::try_quote(row).map_or_else(|_| row.clone(), std::borrow::Cow::into_owned);
+        let row = text::shell_word(row);
         findings.push(
             Finding::new(SECTION, Level::Note, "commit-missed", message)
                 .command(format!("git orchestrator run {row} --commit {commit}")),

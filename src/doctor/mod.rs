@@ -26,6 +26,7 @@ use crate::install;
 use crate::process::Environment;
 use crate::store::layout::Layout;
 use crate::store::ledger::Ledger;
+use crate::text;
 use crate::triggers::Table;
 
 /// How bad it is.
@@ -298,11 +299,9 @@ fn install_request<'a>(place: &'a Place<'a>) -> install::Request<'a> {
     install::Request { program: place.own_program, starter: install::STARTER_TABLE, config_hooks: false }
 }
 
-/// A path as a word for the shell; as text, where it cannot be one.
+/// A path as a word for the shell. What had to be escaped is no path any more that a shell would find.
 fn quoted(path: &Path) -> String {
-    let text = crate::git::shown(path);
-    // What was escaped is no path any more that a shell would find.
-    shlex::try_quote(&text).map_or_else(|_| text.clone(), std::borrow::Cow::into_owned)
+    text::shell_word(&crate::git::shown(path))
 }
 
 /// `one thing`, `2 things`.

@@ -41,7 +41,6 @@ use self::reader::Reader;
 
 use crate::error::{Context as _, Error, Result};
 use crate::event::Actor;
-use crate::files;
 use crate::ids::Oid;
 use crate::process;
 use crate::text;
@@ -297,22 +296,6 @@ impl Repository {
         self.branches().into_iter().filter(|(_, tip)| tip == commit).map(|(name, _)| name).collect()
     }
 
-    /// What the reflog says moved HEAD last, such as `checkout: moving from main to topic`. `None` where there is no
-    /// reflog in a file.
-    pub fn last_move_of_head(&self) -> Option<String> {
-        use std::io::{Read as _, Seek as _, SeekFrom};
-        // An entry is as long as a branch's name or a subject line; the file grows for ever.
-        const TAIL_BYTES: u64 = 4096;
-        let mut file = files::open(&self.git_directory().join("logs/HEAD")).ok()??;
-        let end = file.seek(SeekFrom::End(0)).ok()?;
-        file.seek(SeekFrom::Start(end.saturating_sub(TAIL_BYTES))).ok()?;
-        let mut tail = Vec::new();
-        file.take(TAIL_BYTES).read_to_end(&mut tail).ok()?;
-        let entry = tail.trim_ascii_end().rsplit(|byte| *byte == b'\n').next()?;
-        let at = entry.iter().position(|byte| *byte == b'\t')?;
-        Some(text::bytes_line(entry.get(at + 1..)?))
-    }
-
     /// The commit in a pseudo-ref of this worktree, such as `ORIG_HEAD`.
     pub fn pseudo_ref(&self, name: &str) -> Option<Oid> {
         self.reader.pseudo_ref(name)
@@ -373,7 +356,7 @@ fn explain_opening(error: &git2::Error, start: &Path) -> Error {
     }
     if error.code() == ErrorCode::Owner {
         return Error::refused(format!("the repository at {place} belongs to another user"))
-            .hint(format!("if you trust it: git config --global --add safe.directory {place}"));
+            .hint(format!("if you trust it: git config --global --add safe.directory {}", text::shell_word(&place)));
     }
     Error::failed(format!("cannot open the repository at {place}: {}", text::one_line(said)))
 }

@@ -1,19 +1,25 @@
-//! What git wrote down about its branches (the reflog), read by the git program: no hot path, and it knows every way in
-//! which refs are kept.
+//! What git wrote down about its branches and HEAD (the reflog): of branches by the git program, which knows every way in
+//! which refs are kept; of HEAD, for a hook, from the file.
 
 use std::ffi::OsStr;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::time::Duration;
 
 use super::Repository;
 use super::program::Git;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::files;
 use crate::ids::Oid;
 use crate::process::Environment;
 use crate::text;
 
 /// How long git may take to list a few hundred lines.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How much of the end of HEAD's file is read: an entry is as long as a branch's name or a subject line, the file grows
+/// for ever.
+const TAIL_BYTES: u64 = 4096;
 
 /// One line of a branch's reflog.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +85,19 @@ impl Repository {
         }
         newest.retain(|entry| self.branches_at(&entry.new).contains(&entry.branch));
         Ok(newest)
+    }
+
+    /// What the reflog says moved HEAD last, such as `checkout: moving from main to topic`. For a hook: read
+    /// from the file, `None` where refs are kept elsewhere.
+    pub fn last_move_of_head(&self) -> Option<String> {
+        let mut file = files::open(&self.git_directory().join("logs/HEAD")).ok()??;
+        let end = file.seek(SeekFrom::End(0)).ok()?;
+        file.seek(SeekFrom::Start(end.saturating_sub(TAIL_BYTES))).ok()?;
+        let mut tail = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut tail).ok()?;
+        let entry = tail.trim_ascii_end().rsplit(|byte| *byte == b'\n').next()?;
+        let at = entry.iter().position(|byte| *byte == b'\t')?;
+        Some(text::bytes_line(entry.get(at + 1..)?))
     }
 }
 
