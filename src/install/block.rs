@@ -107,7 +107,8 @@ pub fn lines(program: &Path, hook: Hook) -> Vec<u8> {
     if reads_input(hook) {
         out.extend_from_slice(
             b"elif git_orchestrator_input=$(mktemp \"${TMPDIR:-/tmp}/git-orchestrator.XXXXXX\"); then\n    \
-              cat >\"$git_orchestrator_input\" && exec <\"$git_orchestrator_input\" 9<\"$git_orchestrator_input\" || exit\n    \
+              cat >\"$git_orchestrator_input\" || { rm -f \"$git_orchestrator_input\"; exit 1; }\n    \
+              exec <\"$git_orchestrator_input\" 9<\"$git_orchestrator_input\"\n    \
               rm -f \"$git_orchestrator_input\"\n",
         );
         call(&mut out, "    ");
@@ -128,14 +129,16 @@ pub fn lines(program: &Path, hook: Hook) -> Vec<u8> {
     out
 }
 
-/// The same in one line, for a person to put below the first line of a hook.
+/// The same in one line, for a person to put below the first line of a hook. That hook may be tracked: where the program
+/// is not, for everybody else, it says nothing and stops nothing.
 pub fn line_by_hand(program: &Path, hook: Hook) -> Vec<u8> {
     let mut out = Vec::new();
     if reads_input(hook) {
         // The rest of the hook reads what git says too.
         out.extend_from_slice(b"t=$(mktemp) && cat >\"$t\" && exec <\"$t\" 9<\"$t\" && rm \"$t\"; ");
     }
-    out.extend_from_slice(&quoted(program.as_os_str().as_bytes()));
+    let program = quoted(program.as_os_str().as_bytes());
+    out.extend_from_slice(&[b"[ ! -x ", program.as_slice(), b" ] || ", &program].concat());
     out.extend_from_slice(format!(" hook {hook} \"$@\"").as_bytes());
     let input: &[u8] = if reads_input(hook) { b" <&9" } else { b"" };
     out.extend_from_slice(input);

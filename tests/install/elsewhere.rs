@@ -116,6 +116,21 @@ fn a_directory_of_others_is_refused_with_the_lines_to_add() {
     }
 }
 
+/// A tracked hook is run by people who do not have the program.
+#[test]
+fn a_line_added_by_hand_stops_nobody_who_lacks_the_program() {
+    for hook in Hook::INSTALLED {
+        let line = install::block::line_by_hand(Path::new("/nowhere/it's"), hook);
+        let line = String::from_utf8(line).unwrap();
+        let output = std::process::Command::new("/bin/sh")
+            .args(["-euc", &line, hook.as_str()])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{hook}: {output:?}");
+    }
+}
+
 #[test]
 fn the_lines_to_add_by_hand_are_right_as_they_are() {
     if !is_old_git() {
