@@ -145,11 +145,7 @@ impl Change {
                 sync(self.path())
             }
             Self::Configure { path, old, new } => {
-                let before = kept(path)?;
-                if before.as_ref().and_then(Kept::bytes) != old.as_deref() {
-                    return Err(changed_meanwhile(path));
-                }
-                configure(path, new)?;
+                let before = configure(path, old.as_deref(), new)?;
                 let path = path.clone();
                 on_undo(&path.clone(), Box::new(move || put_back(&path, before)));
                 sync(self.path())
@@ -286,11 +282,11 @@ fn changed_meanwhile(path: &Path) -> Error {
     Error::failed(format!("{} changed in this moment", shown(path))).hint("try again")
 }
 
-/// Writes a configuration file as git does: under its lock, with the mode it had. Nothing left in it removes it.
-fn configure(path: &Path, new: &[u8]) -> Result<()> {
+/// Writes a configuration file as git does: under its lock, with the mode it had. Nothing left in it removes it. Returns
+/// what stood there, which has to be `old`.
+fn configure(path: &Path, old: Option<&[u8]>, new: &[u8]) -> Result<Option<Kept>> {
     let failed = || format!("cannot write {}", shown(path));
     let lock = beside(path, ".lock");
-    let mode = look(path)?.map_or(0o644, |meta| meta.permissions().mode() & 0o7777);
     let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&lock) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -298,6 +294,16 @@ fn configure(path: &Path, new: &[u8]) -> Result<()> {
                 .hint(format!("try again; if no git runs, remove {}", shown(&lock))));
         }
         Err(error) => return Err(Error::failed(failed()).because(error)),
+    };
+    // Only now nobody else writes: what stands there is what is replaced.
+    let before = kept(path).and_then(|before| {
+        let is_as_planned = before.as_ref().and_then(Kept::bytes) == old;
+        if is_as_planned { Ok(before) } else { Err(changed_meanwhile(path)) }
+    });
+    let before = before.inspect_err(|_| drop(fs::remove_file(&lock)))?;
+    let mode = match &before {
+        Some(Kept::File { mode, .. }) => *mode,
+        Some(Kept::Link(_)) | None => 0o644,
     };
     let mut replace = || -> io::Result<()> {
         file.write_all(new)?;
@@ -309,7 +315,8 @@ fn configure(path: &Path, new: &[u8]) -> Result<()> {
         }
         fs::rename(&lock, path)
     };
-    replace().inspect_err(|_| drop(fs::remove_file(&lock))).context(failed)
+    replace().inspect_err(|_| drop(fs::remove_file(&lock))).context(failed)?;
+    Ok(before)
 }
 
 /// A temporary file beside `path` with these bytes, on disk.
