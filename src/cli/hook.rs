@@ -76,7 +76,7 @@ pub fn main(call: &[OsString]) -> ExitCode {
 fn from_template(call: &[OsString]) -> ExitCode {
     if let Ok(repository) = world::repository_here()
         && let Ok(Some(_)) = dispatch::table_bytes(&repository)
-        && !["rebase-merge", "rebase-apply"].iter().any(|name| repository.git_directory().join(name).exists())
+        && git::sequence::replay_in(repository.git_directory()).is_none()
         && !call.is_empty()
     {
         say("git-orchestrator: there is a triggers.yaml here, and nothing starts by it · git orchestrator install");

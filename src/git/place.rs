@@ -257,17 +257,21 @@ pub(super) fn forget_main(common_directory: &Path) -> Result<()> {
 
 /// Whether the `.git` at this top is, or names, this git directory.
 fn leads_to(top: &Path, git_directory: &Path) -> bool {
-    let link = top.join(DOT_GIT);
-    let target = match link.metadata() {
-        Ok(meta) if meta.is_dir() => link,
-        Ok(_) => {
-            let bytes = files::read(&link, PATH_BYTES_MAX).ok().flatten().unwrap_or_default();
-            let Some(target) = bytes.strip_prefix(b"gitdir: ") else { return false };
-            top.join(OsStr::from_bytes(without_break(target)))
-        }
-        Err(_) => return false,
-    };
-    matches!((target.canonicalize(), git_directory.canonicalize()), (Ok(one), Ok(two)) if one == two)
+    let place = top.join(DOT_GIT);
+    let target = if place.is_dir() { Some(place) } else { linked_directory(top) };
+    target.is_some_and(|target| is_same(&target, git_directory))
+}
+
+/// The git directory that the file `.git` at this top names: of a linked worktree, a submodule, `--separate-git-dir`.
+pub(super) fn linked_directory(top: &Path) -> Option<PathBuf> {
+    let bytes = files::read(&top.join(DOT_GIT), PATH_BYTES_MAX).ok().flatten()?;
+    let target = bytes.strip_prefix(b"gitdir: ")?;
+    Some(top.join(OsStr::from_bytes(without_break(target))))
+}
+
+/// Whether both are there, and are one directory.
+pub(super) fn is_same(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Whether the configuration, and not the place of the git directory, says where the worktree is.
@@ -279,9 +283,10 @@ fn is_dot_git(directory: &Path) -> bool {
     directory.file_name().is_some_and(|name| name == DOT_GIT)
 }
 
-/// A path in one of git's files, which ends with a line break; the path itself may hold others.
+/// A path in one of git's files, which git itself reads without the line breaks at its end, and with blanks there.
 fn without_break(bytes: &[u8]) -> &[u8] {
-    bytes.strip_suffix(b"\n").unwrap_or(bytes)
+    let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |at| at + 1);
+    bytes.get(..end).unwrap_or_default()
 }
 
 /// Links resolved, as far as it is there.

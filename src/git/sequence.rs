@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::files;
 
-/// How large a `.git` file or the list of a series may be: it holds one path, or a line for each commit.
+/// How large the list of a series may be: it holds a line for each commit.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Something that takes more than one step and that a person or git is still at.
@@ -49,13 +49,11 @@ pub fn under_way(worktree: &Path) -> Option<Sequence> {
 
 /// What the git directory of one worktree says is under way.
 pub fn in_directory(directory: &Path) -> Option<Sequence> {
-    let has = |name: &str| directory.join(name).symlink_metadata().is_ok();
-    if has("rebase-merge") {
-        return Some(Sequence::Rebase);
+    let replay = replay_in(directory);
+    if replay.is_some() {
+        return replay;
     }
-    if has("rebase-apply") {
-        return Some(if has("rebase-apply/applying") { Sequence::Am } else { Sequence::Rebase });
-    }
+    let has = |name: &str| has(directory, name);
     if has("CHERRY_PICK_HEAD") {
         return Some(Sequence::CherryPick);
     }
@@ -73,17 +71,25 @@ pub fn in_directory(directory: &Path) -> Option<Sequence> {
     has("BISECT_LOG").then_some(Sequence::Bisect)
 }
 
+/// The rebase or the series of patches that is under way in this worktree: what a hook asks, since git calls hooks for
+/// the steps of both.
+pub fn replay_in(directory: &Path) -> Option<Sequence> {
+    if has(directory, "rebase-merge") {
+        return Some(Sequence::Rebase);
+    }
+    // One backend of rebase works as `git am` does, in the same directory.
+    let is_am = || has(directory, "rebase-apply/applying");
+    has(directory, "rebase-apply").then(|| if is_am() { Sequence::Am } else { Sequence::Rebase })
+}
+
+fn has(directory: &Path, name: &str) -> bool {
+    directory.join(name).symlink_metadata().is_ok()
+}
+
 /// The git directory of a worktree: `.git`, or what the file of this name leads to (a linked worktree, a submodule).
 fn git_directory(worktree: &Path) -> Option<PathBuf> {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt as _;
     let place = worktree.join(".git");
-    if place.is_dir() {
-        return Some(place);
-    }
-    let bytes = files::read(&place, FILE_BYTES_MAX).ok().flatten()?;
-    let path = bytes.trim_ascii_end().strip_prefix(b"gitdir: ")?;
-    Some(worktree.join(OsStr::from_bytes(path)))
+    if place.is_dir() { Some(place) } else { super::place::linked_directory(worktree) }
 }
 
 #[cfg(test)]
@@ -130,11 +136,11 @@ mod tests {
     #[test]
     fn a_linked_worktree_has_a_state_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
-        let (own, linked) = (dir.path().join("own git\u{a0}dir"), dir.path().join("linked"));
+        let (own, linked) = (dir.path().join("own git\u{a0}dir "), dir.path().join("linked"));
         fs::create_dir_all(own.join("rebase-merge")).unwrap();
         fs::create_dir(&linked).unwrap();
         assert_eq!(under_way(&linked), None, "no `.git` at all");
-        for place in [own.to_str().unwrap(), "../own git\u{a0}dir"] {
+        for place in [own.to_str().unwrap(), "../own git\u{a0}dir "] {
             files::write(&linked.join(".git"), format!("gitdir: {place}\n").as_bytes()).unwrap();
             assert_eq!(under_way(&linked), Some(Sequence::Rebase));
         }

@@ -363,10 +363,7 @@ fn lexically_resolved(path: &Path) -> PathBuf {
 /// moving it would move the branch.
 fn is_sound(git: &Git, path: &Path, registration: &Path) -> bool {
     let is_directory = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
-    let link = files::read(&path.join(".git"), 64 * 1024).ok().flatten();
-    let leads_back = link.as_deref().and_then(|bytes| bytes.strip_prefix(b"gitdir: ")).is_some_and(|target| {
-        path.join(OsStr::from_bytes(target.trim_ascii_end())).canonicalize().ok() == registration.canonicalize().ok()
-    });
+    let leads_back = place::linked_directory(path).is_some_and(|target| place::is_same(&target, registration));
     is_directory(path) && leads_back && detached_head(git, registration).is_ok_and(|head| head.is_some())
 }
 

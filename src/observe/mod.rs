@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::error::{Context as _, Error, Result};
 use crate::event::{Actor, Change, Detail, Event, Hook, RefChange, SCHEMA};
 use crate::files;
+use crate::git::sequence::{self, Sequence};
 use crate::git::{Head, Repository};
 use crate::ids::Oid;
 use crate::text;
@@ -368,17 +369,15 @@ impl Observer<'_> {
         })
     }
 
-    /// Whether a rebase is under way: what its steps do is reported by the `post-rewrite` that ends it. `git am` uses
-    /// the directory of one backend too, without the file `rebasing`.
+    /// Whether a rebase is under way: what its steps do is reported by the `post-rewrite` that ends it.
     fn is_rebasing(&self) -> bool {
-        let directory = self.repository.git_directory();
-        directory.join("rebase-merge").is_dir() || directory.join("rebase-apply/rebasing").exists()
+        sequence::replay_in(self.repository.git_directory()) == Some(Sequence::Rebase)
     }
 
     /// Whether git goes to a commit on its own account: as a step of a rebase, of a series of patches or of a bisection.
     fn is_stepping(&self, head: &Head, old: Option<&Oid>) -> bool {
         let directory = self.repository.git_directory();
-        if ["rebase-merge", "rebase-apply", "BISECT_LOG"].into_iter().any(|name| directory.join(name).exists()) {
+        if sequence::replay_in(directory).is_some() || directory.join("BISECT_LOG").exists() {
             return true;
         }
         if head.branch.is_some() {
