@@ -122,10 +122,12 @@ fn a_line_added_by_hand_stops_nobody_who_lacks_the_program() {
     for hook in Hook::INSTALLED {
         let line = install::block::line_by_hand(Path::new("/nowhere/it's"), hook);
         let line = String::from_utf8(line).unwrap();
-        let output = std::process::Command::new("/bin/sh")
-            .args(["-euc", &line, hook.as_str()])
-            .stdin(std::process::Stdio::null())
-            .output()
+        let output = duct::cmd("/bin/sh", ["-euc", &line, hook.as_str()])
+            .stdin_null()
+            .stdout_capture()
+            .stderr_capture()
+            .unchecked()
+            .run()
             .unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{hook}: {output:?}");
     }
