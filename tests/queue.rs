@@ -246,6 +246,25 @@ fn an_amend_ends_the_run_of_a_row_that_has_one_for_each_commit() {
 }
 
 #[test]
+fn a_push_that_did_not_arrive_and_whose_run_failed_is_asked_again() {
+    let scene =
+        scene(&TESTER_ON_COMMIT.replace("[post-commit, post-merge, post-rewrite, post-applypatch]", "pre-push"));
+    scene.git(&["init", "--quiet", "--bare", "../remote.git"]);
+    scene.git(&["remote", "add", "origin", "../remote.git"]);
+    let refuses = scene.path("remote.git").join("hooks/pre-receive");
+    fs::create_dir_all(refuses.parent().unwrap()).unwrap();
+    Scene::script(&refuses, "#!/bin/sh\nexit 1\n");
+    for count in 1..=2 {
+        let pushed = scene.command("git").args(["push", "--quiet", "origin", "main"]).output().unwrap();
+        assert!(!pushed.status.success() && text(&pushed.stderr).contains("tester queued"), "{}", text(&pushed.stderr));
+        wait_for("a run for each push, without a Codex", || {
+            let runs = runs(&scene);
+            (runs.len() == count && runs.iter().all(|run| run["state"] == "failed")).then_some(())
+        });
+    }
+}
+
+#[test]
 fn a_push_of_what_was_handled_makes_no_run_whatever_lies_between() {
     let table = table("0s")
         .replace("post-applypatch]", "post-applypatch, pre-push]")

@@ -114,7 +114,8 @@ impl Store for Ledger {
             )
             .doing("cannot record an event")?;
         let mut queued = Vec::new();
-        if new == 1 {
+        let is_new = new == 1;
+        if is_new || handled::may_happen_again(event.hook) {
             let once = match event.hook {
                 Hook::Manual => Once::Always,
                 Hook::PrePush | Hook::PostReceive => Once::UnlessFailed,
@@ -127,10 +128,15 @@ impl Store for Ledger {
             };
             let followers: Vec<_> = plan.rows.iter().filter(|row| row.starts != Starts::Now).cloned().collect();
             for row in plan.rows.iter().filter(|row| row.starts == Starts::Now) {
+                if !is_new && !handled::is_over(&tx, event, row)? {
+                    continue;
+                }
                 if let Some(job) = job_of(plan, row, &followers) {
                     queued.extend(enqueue(&tx, job, once, event.at, now)?);
                 }
             }
+        }
+        if is_new {
             handled::replace_rewritten(&tx, plan, now)?;
         }
         tx.commit().doing("cannot record an event")?;

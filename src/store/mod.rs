@@ -324,8 +324,9 @@ pub struct HistoryLine {
 
 /// Where the truth is kept. One implementation today, [`ledger::Ledger`].
 pub trait Store {
-    /// Takes a plan in: records the event and queues its rows, once by the event's key. Rows of one coalescing key that
-    /// still wait take up the newer event instead of making another job.
+    /// Takes a plan in: records the event and queues its rows, once by the event's key; a push, merge or checkout that
+    /// happens again after its runs ended is another event. Rows of one coalescing key that still wait take up the newer
+    /// event instead of making another job.
     fn take_in(&mut self, plan: &Plan) -> Result<Vec<RunId>, StoreError>;
 
     /// Queues the job of an ended run once more, as a run of its own.

@@ -140,6 +140,13 @@ pub(crate) const ROWS: &[Row] = &[
         "fails git am -q $BASE/p; git am -q --skip",
         &["post-applypatch main~3..main main refs/heads/main"],
     ),
+    // Git calls nothing at the end of these; `doctor` reads the reflog.
+    row(
+        "am whose last patch is skipped, or that is left",
+        "git format-patch -q --stdout root..topic >$BASE/p; git format-patch -q --stdout clash~1..clash >>$BASE/p",
+        "fails git am -q $BASE/p; git am -q --skip; git reset -q --hard HEAD~3; fails git am -q $BASE/p; git am --quit",
+        &[],
+    ),
     row(
         "am that is given up",
         "git format-patch -q --stdout clash~1..clash >$BASE/p",

@@ -16,7 +16,7 @@ use crate::ids::{Oid, RunId};
 use crate::run::{Happening, State};
 use crate::store::{Job, Run, Transition};
 use crate::triggers::Coalesce;
-use crate::triggers::plan::{Plan, Starts};
+use crate::triggers::plan::{Plan, PlannedRow, Starts};
 
 /// How many runs a chain may have.
 const CHAIN_MAX: usize = 1_000;
@@ -66,6 +66,26 @@ pub(super) fn by(tx: &Transaction<'_>, job: &Job, once: Once) -> Result<Option<V
     Ok(None)
 }
 
+/// Whether the very same thing can happen again later: a push that did not arrive and is tried anew, a switch there and
+/// back. What makes a commit makes another one each time.
+pub(super) fn may_happen_again(hook: Hook) -> bool {
+    match hook {
+        Hook::PostMerge | Hook::PostCheckout | Hook::PreMergeCommit | Hook::PrePush | Hook::PostReceive => true,
+        Hook::PostCommit | Hook::PostRewrite | Hook::PostApplypatch | Hook::Manual => false,
+    }
+}
+
+/// Whether every run that an event of this key led to in this row had ended when the event happened. Then it happened
+/// anew; before, it is the same one, which a hook delivers twice or a crash leaves in the spool.
+pub(super) fn is_over(tx: &Transaction<'_>, event: &Event, row: &PlannedRow) -> Result<bool> {
+    let runs = select_runs(
+        tx,
+        "WHERE trigger = ?1 AND id IN (SELECT run FROM run_events WHERE event = ?2)",
+        &[&row.trigger, &event.key.as_str()],
+    )?;
+    Ok(runs.iter().all(|run| run.finished_at.is_some_and(|end| run.state.is_terminal() && end < event.at)))
+}
+
 /// Lets the runs of these rows for the new commits take the place of those for the commits that were rewritten.
 pub(super) fn replace_rewritten(tx: &Transaction<'_>, plan: &Plan, now: Timestamp) -> Result<()> {
     let (Detail::Rewrite { rewritten, .. }, Some(change)) = (&plan.event.detail, &plan.event.change) else {
@@ -96,7 +116,7 @@ pub(super) fn replace_rewritten(tx: &Transaction<'_>, plan: &Plan, now: Timestam
 pub(super) fn supersede(tx: &Transaction<'_>, run: RunId, by: RunId, now: Timestamp) -> Result<bool> {
     let ((run, _), (mut by, _)) = (one_run(tx, run)?, one_run(tx, by)?);
     let can_take_over = takes_over(&by) && run.id != by.id && !run.state.is_terminal() && !is_by_hand(tx, &run)?;
-    if !can_take_over || run.cancel_requested {
+    if !can_take_over || run.cancel_requested || stands_for_another_branch(tx, &run)? {
         return Ok(false);
     }
     if by.state == State::Queued && by.attempt == 0 && by.job.row.trigger == run.job.row.trigger {
@@ -116,6 +136,18 @@ pub(super) fn supersede(tx: &Transaction<'_>, run: RunId, by: RunId, now: Timest
         apply(tx, &run, &Transition::of(Happening::Superseded, run.superseded_reason(&by)), now)?;
     }
     Ok(true)
+}
+
+/// Whether an event of another branch made no run because of this one: that branch was merged or pushed there, and what
+/// is replaced here stays in it.
+fn stands_for_another_branch(tx: &Transaction<'_>, run: &Run) -> Result<bool> {
+    tx.query_row(
+        "SELECT EXISTS (SELECT 1 FROM run_events JOIN events ON events.key = run_events.event
+                        WHERE run_events.run = ?1 AND json_extract(events.body, '$.branch') IS NOT ?2)",
+        params![run.id.to_string(), run.job.branch],
+        |row| row.get(0),
+    )
+    .doing("cannot read the events of a run")
 }
 
 /// Whether the run is on its way, or has come to something.

@@ -135,6 +135,31 @@ fn a_push_asks_again_for_what_failed_and_not_for_what_waits() {
 }
 
 #[test]
+fn what_happens_anew_after_its_run_ended_is_asked_again_and_what_is_delivered_twice_is_not() {
+    for (hook, coalesce, ended_as, new_runs) in [
+        (Hook::PrePush, BRANCH, Happening::Failed, 1),
+        (Hook::PrePush, BRANCH, Happening::Cancelled, 1),
+        (Hook::PostReceive, BRANCH, Happening::Failed, 1),
+        (Hook::PostCheckout, BRANCH, Happening::Failed, 0),
+        (Hook::PostCheckout, Coalesce::None, Happening::Failed, 1),
+        (Hook::PostCommit, Coalesce::None, Happening::Failed, 0),
+    ] {
+        let (_dir, mut ledger) = ledger();
+        let first = event(hook, 0, 1, test_row(coalesce));
+        let mut again = first.clone();
+        again.event.at = Timestamp::now().plus(Duration::from_secs(60));
+        ledger.take_in(&first).unwrap();
+        assert!(ledger.take_in(&again).unwrap().is_empty(), "{hook}: it waits still");
+        let (claim, _) = claim_next(&mut ledger).unwrap();
+        assert!(ledger.take_in(&again).unwrap().is_empty(), "{hook}: it is under way");
+        happen(&mut ledger, &claim, &[ended_as]);
+        assert!(ledger.take_in(&first).unwrap().is_empty(), "{hook}: the spool's file, a second time");
+        assert_eq!(ledger.take_in(&again).unwrap().len(), new_runs, "{hook} {coalesce:?}");
+        assert!(ledger.take_in(&again).unwrap().is_empty(), "{hook}: and that one a second time");
+    }
+}
+
+#[test]
 fn what_waits_for_a_rewritten_commit_gives_way() {
     let (_dir, mut ledger) = ledger();
     ledger.take_in(&event(Hook::PostCommit, 0, 1, test_row(Coalesce::Commit))).unwrap();
@@ -164,6 +189,27 @@ fn who_works_on_a_rewritten_commit_is_asked_to_stop_and_the_newer_run_stands_for
     // Also if the worker dies over it.
     ledger.recover().unwrap();
     assert_eq!(ledger.run(old.id).unwrap().state, State::Superseded);
+}
+
+#[test]
+fn a_run_that_stands_for_another_branch_too_does_not_give_way() {
+    for coalesce in [BRANCH, Coalesce::Commit] {
+        let (_dir, mut ledger) = ledger();
+        ledger.take_in(&event(Hook::PostCommit, 0, 1, test_row(coalesce))).unwrap();
+        if coalesce == BRANCH {
+            claim_next(&mut ledger).unwrap();
+        }
+        // Brought into another branch by a fast-forward, and amended in its own.
+        let mut merged = event(Hook::PostMerge, 0, 1, test_row(coalesce));
+        merged.event.branch = Some("release".to_owned());
+        ledger.take_in(&merged).unwrap();
+        assert_eq!(all(&ledger).len(), 1, "{coalesce:?}: one run for both");
+        ledger.take_in(&event(Hook::PostCommit, 0, 10, test_row(coalesce))).unwrap();
+        ledger.take_in(&rewrite(1, 10, 0, test_row(coalesce))).unwrap();
+        let runs = all(&ledger);
+        assert_eq!(runs.len(), 2);
+        assert!(!runs[0].state.is_terminal() && runs[0].superseded_by.is_none(), "{coalesce:?}: {:?}", runs[0].state);
+    }
 }
 
 #[test]
