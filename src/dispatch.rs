@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::clock::Timestamp;
 use crate::error::{Context as _, Result};
-use crate::event::Hook;
+use crate::event::{Detail, Hook};
 use crate::files;
 use crate::gate;
 use crate::git::Repository;
@@ -23,7 +23,7 @@ use crate::store::layout::Layout;
 use crate::store::spool;
 use crate::triggers::matching::Paths;
 use crate::triggers::plan::{Plan, PlannedRow, Starts};
-use crate::triggers::{Vocabulary, load};
+use crate::triggers::{Coalesce, Source, Table, Vocabulary, load};
 use crate::worker::lock;
 
 /// The table's file name, at the top of the worktree.
@@ -142,7 +142,8 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
         // From here on nothing is lost: if the worker cannot be started, the next hook or command does it.
         lock::ensure_running(&layout, own_program)?;
     }
-    let commits: Vec<Queued> = plans.iter().map(queued).collect();
+    let commits: Vec<Queued> =
+        plans.iter().map(|plan| queued(plan, &table)).filter(|queued| *queued != Queued::default()).collect();
     let is_silent = commits.is_empty() && parts.left_out == 0;
     let said = (!is_silent).then_some(Notice { commits, left_out: parts.left_out, is_quiet: table.hook.quiet });
     Ok(match (refusal, said) {
@@ -152,14 +153,26 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
     })
 }
 
-/// What this plan starts at once.
-fn queued(plan: &Plan) -> Queued {
-    let roles = |held: bool| {
+/// What this plan starts at once, as far as it was not said yet; the default where all of it was.
+fn queued(plan: &Plan, table: &Table) -> Queued {
+    let roles = |held: bool| -> Vec<String> {
         let rows = plan.rows.iter().filter(|row| row.starts == Starts::Now && is_held(row) == held);
-        rows.map(|row| row.role.clone()).collect()
+        rows.filter(|row| !is_said_before(plan, row, table)).map(|row| row.role.clone()).collect()
     };
+    let (admitted, held) = (roles(false), roles(true));
+    if admitted.is_empty() && held.is_empty() {
+        return Queued::default();
+    }
     let commit = plan.event.commit().map_or("", |commit| commit.short()).to_owned();
-    Queued { commit, admitted: roles(false), held: roles(true) }
+    Queued { commit, admitted, held }
+}
+
+/// Whether the hook before this one has said it: an amend is a commit first, of the same change, and both are one run.
+fn is_said_before(plan: &Plan, row: &PlannedRow, table: &Table) -> bool {
+    let is_amend = matches!(&plan.event.detail, Detail::Rewrite { command, .. } if command == "amend");
+    is_amend
+        && row.coalesce != Coalesce::None
+        && table.triggers.iter().any(|own| own.name == row.trigger && own.on.contains(&Source::Hook(Hook::PostCommit)))
 }
 
 fn is_held(row: &PlannedRow) -> bool {

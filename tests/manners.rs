@@ -59,6 +59,26 @@ fn on_a_terminal(scene: &Scene, columns: u32, variables: &[(&str, &str)], shell:
 const COMMIT: &str = "git commit --quiet --allow-empty -m x";
 
 #[test]
+fn an_amend_says_once_what_it_queued() {
+    let amend = |scene: &Scene| {
+        let mut command = scene.command("git");
+        command.args(["commit", "--quiet", "--amend", "--allow-empty", "-m", "again"]);
+        said(command).1
+    };
+    for (table, lines) in [
+        (TESTER_ON_COMMIT.to_owned(), 1),
+        (TESTER_ON_COMMIT.replace("post-commit, ", ""), 1),
+        (TESTER_ON_COMMIT.replace("debounce: 0s", "coalesce: none"), 2),
+    ] {
+        let scene = scene(&table);
+        let said = amend(&scene);
+        let line = format!("git-orchestrator: tester queued for {} · git orchestrator status\n", short(&scene));
+        assert_eq!(said, line.repeat(lines), "{table}");
+        assert_eq!(scene.status()["runs"].as_array().unwrap().len(), lines, "{table}");
+    }
+}
+
+#[test]
 fn one_line_on_standard_error_for_what_was_queued_and_none_for_nothing() {
     let scene = scene(&TESTER_ON_COMMIT.replace("    role:", "    when: { message: \"^go\" }\n    role:"));
     assert_eq!(said(commit(&scene)), (String::new(), String::new()), "nothing matched");
