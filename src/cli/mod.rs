@@ -4,6 +4,7 @@ pub mod completions;
 pub mod demo;
 pub mod doctor;
 pub mod explain;
+mod fault;
 pub mod hook;
 pub mod install;
 pub mod json;
@@ -80,6 +81,7 @@ enum Command {
 /// Runs the program on the process's own arguments.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    fault::end_on_panic(&arguments);
     // The hook is on its own path: nothing of it may cost a commit more than it must, or fail it.
     if let [_, command, rest @ ..] = arguments.as_slice()
         && command == "hook"
