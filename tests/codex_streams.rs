@@ -434,7 +434,7 @@ fn the_app_server_asks_about_a_command() {
             happened(thread("01a2021d-ffc5-75e2-bb1c-70198c36c371")),
             happened(TURN),
             happened(started("call_1", line)),
-            asked(Action::Command { line: line.into() }),
+            asked(Action::Command { line: line.into(), directory: Some("/repo".into()) }),
             happened(ended("call_1", line, 0, "yes\n")),
             happened(said("done")),
             happened(finished(200, 40, 20)),
@@ -486,7 +486,7 @@ fn the_app_server_asks_even_about_a_harmless_command() {
             expected.push(happened(started(id, line)));
             expected.push(Message::Approval {
                 request: Value::from(request),
-                action: Action::Command { line: (*line).into() },
+                action: Action::Command { line: (*line).into(), directory: Some("/repo".into()) },
             });
         }
         expected.extend(commands.iter().map(declined));

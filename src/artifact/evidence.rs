@@ -134,7 +134,8 @@ fn unlisted(executed: &[Executed], commands: &[String]) -> Vec<String> {
         commands: commands.to_vec(),
         limits: Limits::default(),
     });
-    let is_allowed = |line: &str| list.decide(&Action::Command { line: line.to_owned() }).verdict == Verdict::Allow;
+    let is_allowed =
+        |line: &str| list.decide(&Action::Command { line: line.to_owned(), directory: None }).verdict == Verdict::Allow;
     let mut seen = BTreeSet::new();
     executed
         .iter()

@@ -3,6 +3,8 @@
 //! Runtimes differ in how they ask (a hook call, an approval request, an own tool loop); the decision function is one.
 //! No answer means no.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::RolePolicy;
@@ -15,10 +17,18 @@ pub enum Action {
     Command {
         /// The line, as the runtime would hand it to a shell.
         line: String,
+        /// Where the shell would start, absolute; `None` where the runtime does not say, which means the workspace.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        directory: Option<PathBuf>,
+    },
+    /// Input to a process that is already running: what it would do with it, nobody can judge.
+    Input {
+        /// What would be written.
+        text: String,
     },
     /// A change of files.
     Patch {
-        /// The paths it names.
+        /// The paths that it adds, changes, deletes or moves to.
         paths: Vec<String>,
     },
     /// Any other tool.
@@ -118,7 +128,12 @@ impl AllowList {
 impl Gatekeeper for AllowList {
     fn decide(&self, action: &Action) -> Decision {
         match action {
-            Action::Command { line } => self.command(line),
+            Action::Command { line, .. } => self.command(line),
+            Action::Input { .. } => Decision {
+                verdict: Verdict::Deny,
+                rule: "input-to-running-process".to_owned(),
+                reason: "input to a running process cannot be judged; start a command of its own".to_owned(),
+            },
             Action::Patch { .. } if self.writes => Decision {
                 verdict: Verdict::Allow,
                 rule: "workspace-write".to_owned(),
@@ -150,7 +165,7 @@ mod tests {
             commands: vec!["git show".into(), "ls".into()],
             limits: Limits::default(),
         };
-        AllowList::of(&policy).decide(&Action::Command { line: line.into() }).verdict
+        AllowList::of(&policy).decide(&Action::Command { line: line.into(), directory: None }).verdict
     }
 
     #[test]

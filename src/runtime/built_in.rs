@@ -269,7 +269,7 @@ async fn execute(call: &Value, turn: &mut Turn<'_>, bounds: &mut Bounds) -> Resu
             return Ok("unsupported call: there is only exec_command".to_owned());
         }
     };
-    let action = Action::Command { line: line.to_owned() };
+    let action = Action::Command { line: line.to_owned(), directory: Some(turn.workspace.to_owned()) };
     let decision = turn.gatekeeper.decide(&action);
     (turn.sink)(Activity::Decided { action, decision: decision.clone() });
     if decision.verdict != Verdict::Allow {

@@ -4,6 +4,7 @@
 //! what says nothing about the turn (deltas, states, rate limits), becomes no activity.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -46,9 +47,10 @@ impl Stream {
 
     fn approval(&self, method: &str, params: &Value) -> Option<Action> {
         match method {
-            "item/commandExecution/requestApproval" => {
-                Some(Action::Command { line: unwrapped(string(params, "command")?) })
-            }
+            "item/commandExecution/requestApproval" => Some(Action::Command {
+                line: unwrapped(string(params, "command")?),
+                directory: string(params, "cwd").map(PathBuf::from),
+            }),
             // The question names no file; the item it is about did.
             "item/fileChange/requestApproval" => {
                 let changes = self.patches.get(string(params, "itemId")?)?;
