@@ -10,6 +10,7 @@ pub mod install;
 pub mod json;
 pub mod log;
 pub mod notice;
+pub mod policy;
 pub mod progress;
 pub mod queue;
 pub mod run;
@@ -70,6 +71,7 @@ enum Command {
     Resume(queue::ResumeArgs),
     Explain(explain::Args),
     Validate(validate::Args),
+    Policy(policy::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     Hook(hook::Args),
@@ -143,6 +145,7 @@ fn execute(ui: &mut Ui, command: Command) -> Result<ExitCode> {
         Command::Resume(args) => queue::resume(ui, &args),
         Command::Explain(args) => explain::execute(ui, &args),
         Command::Validate(args) => validate::execute(ui, &args),
+        Command::Policy(args) => policy::execute(ui, &args),
         Command::Schema(args) => schema::execute(ui, &args),
         Command::Completions(args) => completions::execute(ui, &args),
         Command::Hook(args) => Ok(hook::main(&args.call)),

@@ -5,13 +5,16 @@
 //! is told.
 
 pub mod admission;
+pub mod command;
 pub mod gatekeeper;
+pub mod protected;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::command::Commands;
 pub use self::gatekeeper::{Action, Decision, Gatekeeper};
 
 /// How much agents may do without a person, from least to most. Each level allows what the ones before it allow.

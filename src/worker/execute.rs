@@ -330,7 +330,7 @@ impl Worker {
         resume: Option<Resume<'_>>,
     ) -> Result<Outcome, Ended> {
         let policy = run.job.policy();
-        let gatekeeper = AllowList::of(policy);
+        let gatekeeper = AllowList::of(policy).within(&prepared.workspace.path);
         // What is left of the attempt's time: the second turn does not begin it anew.
         let wall = policy.limits.wall.saturating_sub(prepared.begun.elapsed());
         let limits = Limits { wall, ..policy.limits.clone() };
