@@ -12,6 +12,7 @@ pub mod clock;
 pub mod ids;
 pub mod files;
 pub mod process;
+pub mod ancestry;
 pub mod event;
 pub mod policy;
 pub mod run;
