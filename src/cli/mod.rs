@@ -78,6 +78,8 @@ enum Command {
     Worker(worker::Args),
     #[command(name = crate::process::CONTAIN_COMMAND, hide = true)]
     Contain(worker::ContainArgs),
+    #[command(name = crate::runtime::codex_exec::ASK_COMMAND, hide = true)]
+    Ask(worker::AskArgs),
 }
 
 /// Runs the program on the process's own arguments.
@@ -151,5 +153,6 @@ fn execute(ui: &mut Ui, command: Command) -> Result<ExitCode> {
         Command::Hook(args) => Ok(hook::main(&args.call)),
         Command::Worker(args) => worker::execute(&args),
         Command::Contain(args) => worker::contain(&args),
+        Command::Ask(args) => Ok(worker::ask(&args)),
     }
 }

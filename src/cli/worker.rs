@@ -1,13 +1,15 @@
-//! `worker` and the hidden `contain`: what the program starts of itself.
+//! `worker` and the hidden `contain` and `ask`: what the program starts of itself.
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
 use super::world;
 use crate::error::{Context as _, Result};
+use crate::runtime::codex_exec;
 use crate::store::layout::Layout;
 use crate::{files, process};
 
@@ -68,4 +70,26 @@ pub struct ContainArgs {
 /// Becomes the program.
 pub fn contain(args: &ContainArgs) -> Result<ExitCode> {
     Err(process::contain(args.parent, &args.argv))
+}
+
+/// Ask the gatekeeper of a turn (called by the hooks of the runtime)
+#[derive(Debug, clap::Args)]
+pub struct AskArgs {
+    /// The directory with the turn's socket
+    directory: PathBuf,
+}
+
+/// The exit code that stands for a refusal where a runtime calls a hook.
+const REFUSED: u8 = 2;
+
+/// Puts the question that stands on standard input, and ends as the answer says.
+pub fn ask(args: &AskArgs) -> ExitCode {
+    match codex_exec::ask(&args.directory, io::stdin().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            // For the model, not for a screen. Where it cannot be written, the line that called us says no by itself.
+            writeln!(io::stderr(), "{reason}").ok();
+            ExitCode::from(REFUSED)
+        }
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! The person's login, provider and model stay theirs; everything else that could act in a run is switched off or
 //! pinned, because a later default, a project's file or a line in the person's configuration would decide it otherwise.
-//! Measured with 0.169.0 (`tests/codex_exec.rs` holds it): hooks of every source, `notify`, MCP servers, apps, plugins,
-//! project instructions, project configuration and rules do not act. What cannot be switched off: the person's own
+//! Measured with 0.169.0 (`tests/codex_exec.rs` holds it): `notify`, MCP servers, apps, plugins, project instructions,
+//! project configuration and rules do not act, nor do hooks beside the two of the `guard`. What cannot be switched off: the person's own
 //! `$CODEX_HOME/AGENTS.md` and `developer_instructions` reach the model, and so do managed settings of an organisation.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +28,6 @@ const FEATURES_OFF: &[&str] = &[
     "browser_use_external",
     "computer_use",
     "goals",
-    "hooks",
     "image_generation",
     "in_app_browser",
     "memories",
@@ -40,6 +39,8 @@ const FEATURES_OFF: &[&str] = &[
     "tool_suggest",
     // Retries for ever while the provider cannot be reached.
     "unbounded_connection_retries",
+    // With a terminal the model could type into a process that is already running, which nobody is asked about.
+    "unified_exec_tty",
     "view_image",
 ];
 
@@ -76,6 +77,8 @@ pub(super) struct Call<'a> {
     pub(super) resume: Option<&'a str>,
     /// The rehearsal server to ask instead of the person's provider.
     pub(super) rehearsal: Option<&'a str>,
+    /// What puts each tool call to the gatekeeper.
+    pub(super) guard: &'a [String],
 }
 
 impl Call<'_> {
@@ -115,6 +118,7 @@ impl Call<'_> {
         }
         out.push(format!("projects={{{}={{trust_level=\"untrusted\"}}}}", path(self.workspace)?));
         out.extend(self.sandbox_settings()?);
+        out.extend(self.guard.iter().cloned());
         // `-c` splits its key at every dot, quoted or not, so names travel in a table that is laid over the person's.
         let off = |key: String| format!("{key}={{enabled=false}}");
         if !self.mcp_servers.is_empty() {
@@ -188,7 +192,7 @@ pub(super) fn rehearsal(environment: &Environment) -> Result<Option<&str>, Failu
 }
 
 /// A path as a TOML string. Codex takes its settings as text, so a path that is none cannot be told.
-fn path(path: &Path) -> Result<String, Failure> {
+pub(super) fn path(path: &Path) -> Result<String, Failure> {
     path.to_str().map(quoted).ok_or_else(|| {
         use std::os::unix::ffi::OsStrExt as _;
         let shown = text::bytes_line(path.as_os_str().as_bytes());
@@ -227,6 +231,7 @@ mod tests {
             skills: BTreeSet::from([PathBuf::from("/s/SKILL.md")]),
             resume: None,
             rehearsal: None,
+            guard: &[],
         }
     }
 

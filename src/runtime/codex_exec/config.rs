@@ -14,7 +14,8 @@ use crate::files;
 use crate::runtime::{Class, Environment, Failure};
 use crate::text;
 
-const SYSTEM_FILE: &str = "/etc/codex/config.toml";
+/// Where the administrator of a machine configures Codex for everybody.
+pub(super) const SYSTEM_DIRECTORY: &str = "/etc/codex";
 const FILE_BYTES: u64 = 1 << 20;
 
 /// The largest list of skills that one argument can hold: the kernel takes 128 KiB.
@@ -23,7 +24,7 @@ const SKILLS_MAX: usize = 400;
 /// The parts of the configuration that matter here.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Config {
-    layers: Vec<Table>,
+    layers: Vec<(PathBuf, Table)>,
 }
 
 impl Config {
@@ -31,26 +32,31 @@ impl Config {
     pub(super) fn read(environment: &Environment) -> Result<Self, Failure> {
         let own = home(environment).map(|home| home.join("config.toml"));
         let mut layers = Vec::new();
-        for path in [Some(PathBuf::from(SYSTEM_FILE)), own].into_iter().flatten() {
+        for named in [Some(Path::new(SYSTEM_DIRECTORY).join("config.toml")), own].into_iter().flatten() {
             // People link the file from where they keep their settings; the reader follows no link, so we do.
-            let Ok(path) = path.canonicalize() else { continue };
+            let Ok(path) = named.canonicalize() else { continue };
             let shown = text::one_line(&path.display().to_string());
             let bytes = files::read(&path, FILE_BYTES).map_err(|error| refused(&error.chain()))?.unwrap_or_default();
             let text = String::from_utf8(bytes).map_err(|_| refused(&format!("{shown} is not UTF-8")))?;
             let table = text.parse::<Table>().map_err(|error| {
                 refused(&format!("{shown} is no TOML: {}", super::classify::shown(error.message())))
             })?;
-            layers.push(table);
+            layers.push((named, table));
         }
         Ok(Self { layers })
     }
 
     /// The last layer's value at this path.
     fn get(&self, keys: &[&str]) -> Option<&Value> {
-        self.layers.iter().rev().find_map(|layer| {
+        self.layers.iter().rev().find_map(|(_, layer)| {
             let (first, rest) = keys.split_first()?;
             rest.iter().try_fold(layer.get(*first)?, |value, key| value.get(*key))
         })
+    }
+
+    /// The files with what they say, the later one winning.
+    pub(super) fn layers(&self) -> impl Iterator<Item = (&Path, &Table)> {
+        self.layers.iter().map(|(file, table)| (file.as_path(), table))
     }
 
     /// The model it names.
@@ -74,7 +80,7 @@ impl Config {
 
     /// The names of the MCP servers that Codex would start.
     pub(super) fn mcp_servers(&self) -> BTreeSet<&str> {
-        let tables = self.layers.iter().filter_map(|layer| layer.get("mcp_servers")?.as_table());
+        let tables = self.layers.iter().filter_map(|(_, layer)| layer.get("mcp_servers")?.as_table());
         tables.flat_map(|table| table.keys().map(String::as_str)).collect()
     }
 
@@ -161,7 +167,7 @@ mod tests {
     use super::*;
 
     fn config(layers: &[&str]) -> Config {
-        Config { layers: layers.iter().map(|layer| layer.parse().unwrap()).collect() }
+        Config { layers: layers.iter().map(|layer| (PathBuf::new(), layer.parse().unwrap())).collect() }
     }
 
     #[test]

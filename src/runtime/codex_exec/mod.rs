@@ -1,9 +1,9 @@
 //! The runtime `codex-exec`: one `codex exec --json` for each turn.
 //!
 //! Codex runs its own agent loop and its own sandbox; we choose what it may do, hand it the prompt on standard input,
-//! read its JSON lines and answer for its processes. It does not ask before it acts (its approvals are off), so what
-//! confines a turn is the sandbox, and the gatekeeper is not asked: [`Capabilities::asks`] says so. Nothing outside
-//! this module knows how Codex is called or what it writes.
+//! read its JSON lines and answer for its processes. It does not ask before it acts (its approvals are off), so hooks
+//! that are given to it for the turn do (`guard`): what confines a turn is the sandbox, and the gatekeeper stands before
+//! it. Nothing outside this module knows how Codex is called or what it writes.
 //!
 //! The stream is not a full account: Codex 0.169 writes no event of a command that fails at once and whose output reads
 //! like a refusal of the sandbox ("Permission denied", "Read-only file system"), of a patch outside the workspace, or
@@ -12,6 +12,7 @@
 mod classify;
 mod command_line;
 mod config;
+mod guard;
 mod probe;
 mod program;
 mod rollout;
@@ -21,6 +22,7 @@ mod turn;
 use std::path::{Path, PathBuf};
 
 pub use self::classify::{died, turn_failed};
+pub use self::guard::{ASK_COMMAND, ask};
 pub use self::program::{PROGRAM_VARIABLE, Program, Version};
 pub use self::stream::parse;
 use super::{BoxFuture, Capabilities, Environment, Failure, Outcome, Runtime, SandboxProfile, Turn};

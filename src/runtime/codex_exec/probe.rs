@@ -31,6 +31,7 @@ pub(super) async fn probe(
     let program = Program::find(environment)?;
     let environment = program.environment(environment);
     let version = program.version(&environment, directory).await?;
+    version.check_guarded()?;
     check_home(&environment)?;
     let config = Config::read(&environment)?;
     let (sandboxed, logged_in) = tokio::join!(
@@ -42,7 +43,7 @@ pub(super) async fn probe(
     Ok(Capabilities {
         version: version.to_string(),
         resumes: true,
-        asks: false,
+        asks: true,
         sandbox: format!("Codex's own, {}", sandbox.mode.as_str()),
     })
 }

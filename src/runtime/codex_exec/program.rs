@@ -145,6 +145,10 @@ impl Version {
     /// The oldest one that was measured and works: earlier ones start a new thread where one is to be continued.
     pub const OLDEST: Self = Self { major: 0, minor: 130, patch: 0 };
 
+    /// The oldest one that can be held to a policy by its hooks: they tell in which directory a command would run from
+    /// 0.166 on (0.165 does not), and input to a running process can be switched off (from 0.163 on).
+    pub const OLDEST_GUARDED: Self = Self { major: 0, minor: 166, patch: 0 };
+
     /// The newest one that was measured. Later ones are used all the same.
     pub const NEWEST_MEASURED: Self = Self { major: 0, minor: 169, patch: 0 };
 
@@ -153,6 +157,17 @@ impl Version {
         let mut parts = text.split(['-', '+']).next()?.split('.').map(|part| part.parse().ok());
         let version = Self { major: parts.next()??, minor: parts.next()??, patch: parts.next()?? };
         parts.next().is_none().then_some(version)
+    }
+
+    /// Refuses a version whose hooks cannot hold it to a policy.
+    pub(super) fn check_guarded(self) -> Result<(), Failure> {
+        if self >= Self::OLDEST_GUARDED {
+            return Ok(());
+        }
+        let oldest = Self::OLDEST_GUARDED;
+        let message =
+            format!("Codex {self} cannot be held to the policy by its hooks: {oldest} is the oldest that can");
+        Err(Failure::new(Class::Missing, message).fix(super::INSTALL))
     }
 
     /// Whether it is of a later series than any that was measured; another patch of the newest one is not.

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::classify::{died, telling_line, turn_failed};
 use super::command_line::{Call, rehearsal};
 use super::config::{self, Config};
+use super::guard::{self, Guard};
 use super::program::Program;
 use super::rollout::{self, Found, Streamed};
 use super::stream;
@@ -52,6 +53,9 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
     let program = Program::find(turn.environment)?;
     let mut environment = program.environment(turn.environment);
     let version = program.version(&environment, turn.run_directory).await?;
+    version.check_guarded()?;
+    // The shell that runs hooks is not to do anything else first.
+    environment.retain(|name, _| !guard::misleads_shell(name));
     let config = Config::read(&environment)?;
     let rehearsal = rehearsal(turn.environment)?;
     if rehearsal.is_some() {
@@ -63,6 +67,10 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
     // A skill is called by `$name`.
     let skills =
         if turn.prompt.contains('$') { config::skills(turn.workspace, &environment)? } else { BTreeSet::new() };
+    let mut guard = Guard::new(own_program, turn.run_directory, version, &config, &environment)?;
+    if let Some(remark) = guard.remark() {
+        (turn.sink)(remark);
+    }
     let call = Call {
         version,
         workspace: turn.workspace,
@@ -72,6 +80,7 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
         skills,
         resume: turn.resume.map(|(thread, _)| thread),
         rehearsal,
+        guard: guard.settings(),
     };
     let start = rollout::Start::of(&environment, call.resume);
     let mut argv = vec![program.path.clone().into_os_string()];
@@ -107,7 +116,7 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
     let mut complaints = String::new();
     let ending = {
         let errors = keep_errors(stderr, &mut log, &mut complaints);
-        let events = follow(stdout, &mut turn, &mut said);
+        let events = follow(stdout, &mut turn, &mut guard, &mut said);
         let (mut written, mut heard, mut gone) = (false, false, false);
         // Set when Codex is gone: what it said before is still to be read.
         let farewell = tokio::time::sleep(Duration::ZERO);
@@ -168,7 +177,12 @@ struct Said {
     bytes: u64,
 }
 
-async fn follow(stdout: Option<impl AsyncRead + Unpin>, turn: &mut Turn<'_>, said: &mut Said) -> Ending {
+async fn follow(
+    stdout: Option<impl AsyncRead + Unpin>,
+    turn: &mut Turn<'_>,
+    guard: &mut Guard,
+    said: &mut Said,
+) -> Ending {
     let Some(stdout) = stdout else {
         return Ending::Stopped(Failure::new(Class::Internal, "Codex has no output to read"));
     };
@@ -201,11 +215,21 @@ async fn follow(stdout: Option<impl AsyncRead + Unpin>, turn: &mut Turn<'_>, sai
                     None => Failure::new(Class::Stalled, format!("the model gave no sign of life for {limit}")),
                 });
             }
+            // Before the lines: Codex tells of nothing that it did not ask about first.
+            asked = guard.next() => {
+                said.bytes = said.bytes.saturating_add(guard.answer(asked, turn));
+                last_sign = Instant::now();
+                if said.bytes > turn.limits.output_bytes {
+                    return Ending::Stopped(too_much(turn));
+                }
+            }
             // Cancel-safe: what was read of a line stays in `line`.
             read = read_line(&mut reader, room, &mut line) => match read {
                 Ok(0) => {
                     if !line.is_empty() {
-                        take(&line, turn, said);
+                        if let Some(failure) = take(&line, turn, guard, said) {
+                            return Ending::Stopped(failure);
+                        }
                     }
                     return Ending::Closed;
                 }
@@ -213,12 +237,10 @@ async fn follow(stdout: Option<impl AsyncRead + Unpin>, turn: &mut Turn<'_>, sai
                     said.bytes = said.bytes.saturating_add(count as u64);
                     last_sign = Instant::now();
                     if said.bytes > turn.limits.output_bytes || line.len() as u64 > LINE_BYTES {
-                        let limit = text::bytes(turn.limits.output_bytes.min(LINE_BYTES));
-                        let message = format!("Codex wrote more than the {limit} of output it may");
-                        return Ending::Stopped(Failure::new(Class::Output, message));
+                        return Ending::Stopped(too_much(turn));
                     }
                     if line.ends_with(b"\n") {
-                        let stop = take(&line, turn, said);
+                        let stop = take(&line, turn, guard, said);
                         line.clear();
                         if let Some(failure) = stop {
                             return Ending::Stopped(failure);
@@ -232,6 +254,11 @@ async fn follow(stdout: Option<impl AsyncRead + Unpin>, turn: &mut Turn<'_>, sai
             },
         }
     }
+}
+
+fn too_much(turn: &Turn<'_>) -> Failure {
+    let limit = text::bytes(turn.limits.output_bytes.min(LINE_BYTES));
+    Failure::new(Class::Output, format!("Codex wrote more than the {limit} of output it may"))
 }
 
 /// Appends up to the end of the line, at most `room` bytes of it, as far as they are there. Returns 0 at the end.
@@ -250,9 +277,9 @@ async fn read_line(
 }
 
 /// Hands one line on. A failure means that Codex is not doing what it was asked to.
-fn take(line: &[u8], turn: &mut Turn<'_>, said: &mut Said) -> Option<Failure> {
+fn take(line: &[u8], turn: &mut Turn<'_>, guard: &mut Guard, said: &mut Said) -> Option<Failure> {
     let activity = stream::parse(line)?;
-    let mut stop = None;
+    let mut stop = guard.objection(&activity, turn.workspace);
     let mut ended = None;
     said.retrying = None;
     match &activity {
