@@ -6,7 +6,7 @@ mod repo;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use orchestrator::git::Repository;
 use orchestrator::git::workspace::{self, Workspace};
@@ -120,6 +120,8 @@ fn nothing_a_repository_configures_is_executed() {
         ("filter.lasting.required", "true"),
         ("gpg.program", &canary("gpg")),
         ("log.showSignature", "true"),
+        ("format.pretty", "%G?"),
+        ("pretty.planted", "%h %GS"),
         ("gc.auto", "1"),
         ("submodule.recurse", "true"),
         ("hook.planted.event", "post-checkout"),
@@ -169,9 +171,35 @@ fn nothing_a_repository_configures_is_executed() {
     run(&["log", "-p", "--textconv"]);
     run(&["stash", "list"]);
     run(&["blame", "a"]);
+    run(&["log", "--format=planted"]);
     workspace::remove_all(&repository, &repo::environment()).unwrap();
     let planted: Vec<_> = fs::read_dir(&canaries).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(planted.is_empty(), "{planted:?}");
+}
+
+/// A role that reads has a sandbox in which the index cannot be written, and another command may be reading it.
+#[test]
+fn git_that_only_reads_leaves_the_index_as_it_is() {
+    let f = Fixture::new();
+    let one = f.commit("a", "one\n");
+    let made = prepare(&f, "tester", &one);
+    let mut environment = repo::environment();
+    environment.extend(
+        workspace::neutral_configuration(&f.open())
+            .unwrap()
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into())),
+    );
+    // What the index knows of the file is no longer true, and what it says of its text still is.
+    let file = fs::File::options().write(true).open(made.path.join("a")).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
+    let index = PathBuf::from(git(&made.path, ["rev-parse", "--path-format=absolute", "--git-path", "index"]));
+    let before = fs::read(&index).unwrap();
+    for arguments in [&["diff"][..], &["diff", "--stat"], &["diff", "HEAD"], &["status"], &["log", "-p"]] {
+        let command = duct::cmd("git", arguments).dir(&made.path).full_env(environment.clone());
+        command.stdin_null().stdout_null().run().unwrap();
+        assert!(fs::read(&index).unwrap() == before, "git {arguments:?} wrote the index");
+    }
 }
 
 #[test]

@@ -192,8 +192,10 @@ fn permissions(inputs: &Inputs<'_>) -> String {
     let network = if policy.network { "Commands reach the network." } else { "There is no network." };
     let mut out = format!(
         "\n## What this run may do\n\nYour working directory is a checkout of the commit. {writes} {network}\n\
-         These commands may be executed, each alone on its line, as plain words: no pipe, redirection, `&&`, variable, \
-         substitution or glob. Others are not allowed, and are recorded as violations.\n\n"
+         These commands may be executed with options that only read or print, alone or joined by `|`, `&&`, `||` and `;`. \
+         Spell everything out: no variable, substitution, loop, here-document, background, and no redirection but `2>&1` \
+         and to /dev/null. Anything else is refused, and recorded. A test command stands alone on its line, so that its \
+         exit code is seen.\n\n"
     );
     for command in &policy.commands {
         writeln!(out, "- `{}`", text::one_line(command)).ok();

@@ -25,7 +25,7 @@ pub(super) const VARIABLES: [(&str, &str); 7] = [
 ];
 
 /// Set whatever the repository says.
-const SETTINGS: [(&str, &str); 31] = [
+const SETTINGS: [(&str, &str); 34] = [
     // What would execute something.
     ("core.hooksPath", "/dev/null"),
     ("core.fsmonitor", "false"),
@@ -36,6 +36,8 @@ const SETTINGS: [(&str, &str); 31] = [
     ("credential.helper", ""),
     ("protocol.ext.allow", "never"),
     ("log.showSignature", "false"),
+    ("format.pretty", "medium"),
+    ("gpg.program", "false"),
     ("commit.gpgSign", "false"),
     ("tag.gpgSign", "false"),
     ("tag.forceSignAnnotated", "false"),
@@ -43,6 +45,8 @@ const SETTINGS: [(&str, &str); 31] = [
     ("maintenance.auto", "false"),
     ("init.templateDir", ""),
     ("safe.bareRepository", "explicit"),
+    // It writes the index whether optional locks are taken or not.
+    ("diff.autoRefreshIndex", "false"),
     // What would reach into other repositories.
     ("submodule.recurse", "false"),
     ("fetch.recurseSubmodules", "false"),

@@ -77,9 +77,60 @@ pub fn schema(name: &str) -> Option<&'static str> {
     ROLES.iter().find(|role| role.name == name).map(|role| role.schema)
 }
 
-/// What every role may execute: commands that read.
-const READING_COMMANDS: &[&str] =
-    &["git diff", "git log", "git show", "git status", "rg", "ls", "cat", "head", "tail", "wc"];
+/// What every role may execute: commands that read. What of their options does so is known to `policy::command`.
+const READING_COMMANDS: &[&str] = &[
+    "git diff",
+    "git log",
+    "git show",
+    "git status",
+    "git blame",
+    "git grep",
+    "git branch",
+    "git tag",
+    "git ls-files",
+    "git ls-tree",
+    "git cat-file",
+    "git rev-parse",
+    "git rev-list",
+    "git merge-base",
+    "git describe",
+    "git shortlog",
+    "git for-each-ref",
+    "rg",
+    "grep",
+    "find",
+    "fd",
+    "ls",
+    "tree",
+    "stat",
+    "file",
+    "cat",
+    "head",
+    "tail",
+    "nl",
+    "wc",
+    "sed",
+    "awk",
+    "sort",
+    "uniq",
+    "cut",
+    "tr",
+    "comm",
+    "diff",
+    "jq",
+    "echo",
+    "printf",
+    "test",
+    "[",
+    "pwd",
+    "date",
+    "basename",
+    "dirname",
+    "realpath",
+    "column",
+    "which",
+    "command -v",
+];
 
 /// What a tester may execute beside that: the test commands of the common build tools.
 const TEST_COMMANDS: &[&str] = &[
