@@ -130,11 +130,11 @@ fn kill_codex(trial: &Trial) {
 #[test]
 fn it_is_killed() {
     let Some((trial, _)) = trial(&table(LIMITS)) else { return };
-    let server = serve([Reply::command("setsid sleep 1000 & sleep 1000")]);
+    let server = serve([Reply::command("make hang")]);
     trial.asks(&server);
     trial.commit();
     wait_for("the command to run", || {
-        trial.scene.ok(&["log", trial.scene.newest()["id"].as_str()?]).contains("$ setsid sleep").then_some(())
+        trial.scene.ok(&["log", trial.scene.newest()["id"].as_str()?]).contains("$ make hang").then_some(())
     });
     kill_codex(&trial);
     let sentence = "gave up after 1 attempt: Codex was ended by signal 9* · git orchestrator retry RUN";

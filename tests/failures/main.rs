@@ -26,12 +26,16 @@ use support::{Scene, codex, wait_for};
 pub(crate) fn table(limits: &str) -> String {
     format!(
         "version: 1\ntriggers:\n  - name: test\n    on: post-commit\n    role: tester\n    debounce: 0s\npolicy:\n  roles:\n    tester:\n      \
-         commands: [ls, make test]\n      limits: {{ attempts: 1, {limits} }}\n"
+         commands: [ls, make test, make hang, sleep 3]\n      limits: {{ attempts: 1, {limits} }}\n"
     )
 }
 
 /// The usual limits.
 pub(crate) const LIMITS: &str = "wall: 60s, idle: 30s";
+
+/// What `make hang` does: no command of an agent may do so by itself. One of these leaves its session, one goes on in
+/// the background.
+const HANGS: &str = "@setsid sleep 1000 & nohup sleep 1000 & sleep 1000";
 
 /// Plays some replies and is the good scripted model from then on.
 pub(crate) struct First(Vec<Reply>);
@@ -67,7 +71,7 @@ impl Trial {
         let good = Server::in_background(Scripted::new()).unwrap();
         let scene = Scene::new().with_codex(&codex, good.url());
         scene.write("triggers.yaml", table);
-        scene.write("Makefile", "test:\n\t@echo one passed\n");
+        scene.write("Makefile", &format!("test:\n\t@echo one passed\nhang:\n\t{HANGS}\n"));
         scene.git(&["add", "."]);
         scene.git(&["commit", "--quiet", "-m", "start"]);
         scene.write("Makefile", "test:\n\t@echo not committed\n");

@@ -49,8 +49,8 @@ fn cancels_what_waits() {
 #[test]
 fn cancels_what_is_under_way() {
     let Some(trial) = Trial::new(&table(LIMITS)) else { return };
-    let commands = |run: &Value| trial.scene.ok(&["log", id(run)]).contains("$ setsid sleep");
-    let server = points(&trial, Reply::command("setsid sleep 1000 & sleep 1000"));
+    let commands = |run: &Value| trial.scene.ok(&["log", id(run)]).contains("$ make hang");
+    let server = points(&trial, Reply::command("make hang"));
     let run = under_way(&trial, "the command to run", commands);
     trial.scene.ok(&["cancel", id(&run)]);
     ends(&trial.ended(), "cancelled", "cancelled by a person");

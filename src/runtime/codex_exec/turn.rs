@@ -226,12 +226,7 @@ async fn follow(
             // Cancel-safe: what was read of a line stays in `line`.
             read = read_line(&mut reader, room, &mut line) => match read {
                 Ok(0) => {
-                    if !line.is_empty() {
-                        if let Some(failure) = take(&line, turn, guard, said) {
-                            return Ending::Stopped(failure);
-                        }
-                    }
-                    return Ending::Closed;
+                    return take(&line, turn, guard, said).map_or(Ending::Closed, Ending::Stopped);
                 }
                 Ok(count) => {
                     said.bytes = said.bytes.saturating_add(count as u64);

@@ -12,14 +12,14 @@ const HEADINGS: &[&str] = &["*** Add File:", "*** Update File:", "*** Delete Fil
 /// The paths, absolute, those that a link makes of them included. `None` if none is named, or there are more than one
 /// could look through.
 pub(super) fn paths(patch: &str, directory: &Path) -> Option<Vec<String>> {
-    let mut found = Vec::new();
+    let mut found: Vec<String> = Vec::new();
     let lines = patch.lines().map(str::trim);
     for named in lines.filter_map(|line| HEADINGS.iter().find_map(|heading| line.strip_prefix(heading))) {
-        let path = absolute(Path::new(named.trim()), directory);
-        for path in std::iter::once(path.clone()).chain(real(&path).filter(|real| *real != path)) {
-            let path = path.to_str()?.to_owned();
-            if !found.contains(&path) {
-                found.push(path);
+        let written = absolute(Path::new(named.trim()), directory);
+        for file in [real(&written), Some(written)].into_iter().flatten() {
+            let file = file.to_str()?;
+            if !found.iter().any(|known| known == file) {
+                found.push(file.to_owned());
             }
         }
         if found.len() > PATHS_MAX {
@@ -90,7 +90,7 @@ mod tests {
         let text = |path: PathBuf| path.to_str().unwrap().to_owned();
         let found = paths("*** Add File: up/new/x\n*** Add File: gone", &workspace).unwrap();
         let expected =
-            [workspace.join("up/new/x"), root.join("new/x"), workspace.join("gone"), root.join("hanging")].map(text);
+            [root.join("new/x"), workspace.join("up/new/x"), root.join("hanging"), workspace.join("gone")].map(text);
         assert_eq!(found, expected);
     }
 }
