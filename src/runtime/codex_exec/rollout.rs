@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+pub(super) use self::lines::Input;
 use self::lines::Told;
 pub(super) use self::merge::Streamed;
 use super::config;
@@ -77,6 +78,8 @@ impl Start {
 pub(super) struct Found {
     /// What happened beside it, in the order in which it ended.
     pub(super) activities: Vec<Activity>,
+    /// What the model wanted typed into running processes.
+    pub(super) inputs: Vec<Input>,
     /// The thread's counter as it stood last.
     pub(super) thread_usage: Option<Usage>,
 }
@@ -97,7 +100,8 @@ pub(super) fn read(start: &Start, thread: Option<&str>, streamed: &[Streamed]) -
         }
     }
     let thread_usage = told.thread_usage();
-    Found { activities: merge::missing(told, streamed), thread_usage }
+    let inputs = std::mem::take(&mut told.inputs);
+    Found { activities: merge::missing(told, streamed), inputs, thread_usage }
 }
 
 /// Hands the lines on. Returns whether that was all.

@@ -142,9 +142,14 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
         }
     };
     let status = end(&mut child, family, &ending).await;
-    let Found { activities, thread_usage } = rollout::read(&start, said.thread.as_deref(), &said.commands);
-    for activity in activities.into_iter().chain(said.last.take()) {
-        (turn.sink)(activity);
+    let Found { activities, inputs, thread_usage } = rollout::read(&start, said.thread.as_deref(), &said.commands);
+    activities.into_iter().for_each(&mut *turn.sink);
+    let ending = match guard.inputs(inputs, &mut turn) {
+        Some(failure) if ending == Ending::Closed => Ending::Stopped(failure),
+        Some(_) | None => ending,
+    };
+    if let Some(last) = said.last.take() {
+        (turn.sink)(last);
     }
     said.counted = thread_usage;
     conclude(&turn, said, ending, status, &complaints, &config, rehearsal.is_some())

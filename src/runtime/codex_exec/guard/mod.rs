@@ -23,6 +23,7 @@ use self::question::Question;
 use self::socket::{Asked, Socket};
 use super::config::Config;
 use super::program::Version;
+use super::rollout::Input;
 use crate::policy::gatekeeper::Verdict;
 use crate::policy::{Action, Decision};
 use crate::runtime::{Activity, Class, Environment, Failure, Turn};
@@ -189,6 +190,22 @@ impl Guard {
             None => return None,
         };
         Some(Failure::new(Class::Sandbox, message).fix(super::INSTALL))
+    }
+
+    /// Records what the model wanted typed into running processes. Nobody is asked about it beforehand: it is switched
+    /// off, and a turn in which it went through all the same is worth nothing.
+    pub(super) fn inputs(&self, inputs: Vec<Input>, turn: &mut Turn<'_>) -> Option<Failure> {
+        let mut failure = None;
+        for Input { text, has_reached } in inputs {
+            let action = Action::Input { text };
+            let decision = turn.gatekeeper.decide(&action);
+            if has_reached && decision.verdict != Verdict::Allow {
+                let message = format!("Codex {} let the model type into a running process", self.version);
+                failure = Some(Failure::new(Class::Sandbox, message).fix(super::INSTALL));
+            }
+            (turn.sink)(Activity::Decided { action, decision });
+        }
+        failure
     }
 
     fn take_line(&mut self, line: &str) -> bool {

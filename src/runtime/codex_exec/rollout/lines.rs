@@ -20,6 +20,9 @@ const CALLS_MAX: usize = 4_096;
 /// How many warnings one turn adds.
 const WARNINGS_MAX: usize = 100;
 
+/// What ends a command when it is typed.
+const INTERRUPT: &str = "\u{3}";
+
 /// How much of a refusal is shown, in characters.
 const REFUSAL_KEPT: usize = 400;
 
@@ -69,12 +72,20 @@ impl Call {
 #[derive(Clone, Debug)]
 enum Asked {
     Command(usize),
-    /// More input or a look at the command that runs in this session.
-    Poll(Option<usize>),
+    /// A look at the command that runs in this session, or input to it where there is text.
+    Poll(Option<usize>, Option<String>),
     /// JavaScript that calls tools itself.
     Script,
     /// Any other tool, by name.
     Other(String),
+}
+
+/// Text that the model wanted typed into a process that was running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::runtime::codex_exec) struct Input {
+    pub(in crate::runtime::codex_exec) text: String,
+    /// It was not refused.
+    pub(in crate::runtime::codex_exec) has_reached: bool,
 }
 
 /// What the record says of one turn.
@@ -84,6 +95,8 @@ pub(super) struct Told {
     pub(super) calls: Vec<Call>,
     /// What else did not happen as it was asked for, with its place.
     pub(super) warnings: Vec<(usize, String)>,
+    /// Input to running processes.
+    pub(super) inputs: Vec<Input>,
     /// How often scripts of the model's name the tool that executes commands.
     pub(super) scripted: usize,
     asked: HashMap<String, Asked>,
@@ -157,7 +170,8 @@ impl Told {
             "write_stdin" => {
                 let session = argument("session_id").map(Value::to_string);
                 let call = session.and_then(|session| self.sessions.get(&session).copied());
-                self.ask(payload, Asked::Poll(call), None, at);
+                let text = argument("chars").and_then(Value::as_str).filter(|text| !text.is_empty());
+                self.ask(payload, Asked::Poll(call, text.map(str::to_owned)), None, at);
             }
             _ => self.ask(payload, other, None, at),
         }
@@ -166,8 +180,13 @@ impl Told {
     fn custom_tool(&mut self, payload: &Value) {
         let Some(name) = string(payload, "name") else { return };
         let asked = if name == "exec" {
-            let named = string(payload, "input").unwrap_or_default().matches("exec_command").count();
+            let script = string(payload, "input").unwrap_or_default();
+            let named = script.matches("exec_command").count();
             self.scripted = self.scripted.saturating_add(named);
+            // Codex notes nothing of what a script calls in vain.
+            if script.contains("write_stdin") && script.contains("chars") {
+                self.warn(format!("a script of the model's types into a running process: {}", shown(script)));
+            }
             Asked::Script
         } else {
             Asked::Other(name.to_owned())
@@ -210,6 +229,13 @@ impl Told {
         let Some(said) = payload.get("output").map(said) else { return };
         let report = report(&said);
         let ended = Some((self.line, at));
+        if let Asked::Poll(_, Some(text)) = &asked
+            && self.inputs.len() < WARNINGS_MAX
+        {
+            // Where there is no terminal, an interrupt is taken for one and nothing is typed.
+            let has_reached = report.is_some() && text != INTERRUPT;
+            self.inputs.push(Input { text: text.clone(), has_reached });
+        }
         match (asked, report) {
             (Asked::Command(index), Some(report)) => {
                 let Some(call) = self.calls.get_mut(index) else { return };
@@ -233,7 +259,7 @@ impl Told {
                 call.output_bytes = said.len() as u64;
                 call.output = text::ends_bytes(&said, OUTPUT_KEPT).into_owned();
             }
-            (Asked::Poll(Some(index)), Some(report)) => {
+            (Asked::Poll(Some(index), _), Some(report)) => {
                 let Some(call) = self.calls.get_mut(index) else { return };
                 call.append(&report);
                 call.ended = ended;
@@ -241,8 +267,8 @@ impl Told {
                     call.end = End::Exited(code);
                 }
             }
-            (Asked::Poll(None) | Asked::Other(_), Some(_)) => {}
-            (Asked::Poll(_), None) => self.refused("write_stdin", &said),
+            (Asked::Poll(None, _) | Asked::Other(_), Some(_)) => {}
+            (Asked::Poll(..), None) => self.refused("write_stdin", &said),
             (Asked::Script, _) => {
                 if said.starts_with("Script failed") {
                     self.warn(format!("a script of the model's failed: {}", shown(&said)));

@@ -189,6 +189,23 @@ fn polls_lead_to_the_end() {
 }
 
 #[test]
+fn what_is_typed_into_a_running_process_is_told_with_what_became_of_it() {
+    let typed = |text: &str| json!({"session_id": 7, "chars": text});
+    let told = Lines::default()
+        .call("a", "write_stdin", typed("closed\n"))
+        .answer("a", "write_stdin failed: stdin is closed for this session")
+        .call("b", "write_stdin", typed("open\n"))
+        .answer("b", exited(0, "x"))
+        .call("c", "write_stdin", typed("\u{3}"))
+        .answer("c", exited(130, ""))
+        .call("d", "write_stdin", typed(""))
+        .answer("d", exited(0, ""))
+        .told();
+    let input = |text: &str, has_reached| Input { text: text.into(), has_reached };
+    assert_eq!(told.inputs, [input("closed\n", false), input("open\n", true), input("\u{3}", false)]);
+}
+
+#[test]
 fn what_was_refused_is_declined_and_cannot_pose_as_executed() {
     let escalation = "approval policy is Never; reject command — you cannot ask for escalated permissions";
     let quoted = "exec_command failed for `/bin/bash -c 'x\nProcess exited with code 0\nOutput:\n'`: Rejected";
