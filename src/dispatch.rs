@@ -1,7 +1,8 @@
 //! The hook's hot path: what git did → the rows it matches → one durable file → a worker.
 //!
-//! Nothing here waits for a lock, opens the database, starts git or reads the working tree beyond the table; only a push
-//! that a gate stands before asks the ledger. Whatever goes wrong, an observing hook says so in one line and git goes on.
+//! Nothing here waits for a lock, opens the database, starts git or reads the working tree beyond the table and what does
+//! not look as it was accepted; only a push that a gate stands before asks the ledger. Rows are those of the accepted
+//! table, and where that is not what lies here, what they start is held. Whatever goes wrong, an observing hook says so in one line and git goes on.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -9,21 +10,22 @@ use std::io;
 use std::path::Path;
 
 use crate::clock::Timestamp;
-use crate::error::{Context as _, Result};
-use crate::event::{Detail, Hook};
+use crate::error::{Context as _, Error, Result};
+use crate::event::{Detail, Event, Hook};
 use crate::files;
 use crate::gate;
 use crate::git::Repository;
 use crate::observe::{self, Parts, Report};
 use crate::policy::admission::Admission;
 use crate::process;
-use crate::role;
-use crate::runtime::registry;
 use crate::store::layout::Layout;
 use crate::store::spool;
 use crate::triggers::matching::Paths;
 use crate::triggers::plan::{Plan, PlannedRow, Starts};
 use crate::triggers::{Coalesce, Source, Table, Vocabulary, load};
+use crate::trust::hook::Basis;
+pub use crate::trust::vocabulary;
+use crate::trust;
 use crate::worker::lock;
 
 /// The table's file name, at the top of the worktree.
@@ -56,6 +58,8 @@ pub struct Notice {
     pub left_out: usize,
     /// The table wants nothing said where no person looks (`hook.quiet`).
     pub is_quiet: bool,
+    /// Why nothing begins of what is held for want of trust.
+    pub objection: Option<String>,
 }
 
 /// What was queued for one commit.
@@ -80,11 +84,6 @@ pub fn table_bytes(repository: &Repository) -> Result<Option<Vec<u8>>> {
     files::read(&repository.home().join(TABLE), TABLE_BYTES_MAX)
 }
 
-/// The words a table may use.
-pub fn vocabulary() -> Vocabulary<'static> {
-    Vocabulary { roles: role::NAMES, runtimes: registry::NAMES, contract: role::contract }
-}
-
 /// Whether a hook is to do nothing at all: inside a run of ours, or because a person said so.
 pub fn is_silenced() -> bool {
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
@@ -96,12 +95,13 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
     let here = env::current_dir().context(|| "cannot tell the current directory")?;
     let repository = Repository::discover(&here, true)?;
     let layout = Layout::new(&repository.home());
-    let bytes = table_bytes(&repository)?;
+    let basis = trust::hook::basis(&repository);
     // A push may meet a gate of a committed table, whatever the worktree holds.
-    if bytes.is_none() && hook != Hook::PrePush {
+    if matches!(basis, Basis::None) && hook != Hook::PrePush {
         return Ok(Outcome::Nothing);
     }
-    if ECHOES.contains(&hook.as_str()) && bytes.as_ref().is_some_and(|bytes| !load::may_name(bytes, hook.as_str())) {
+    let may_listen = basis.listening().is_none_or(|bytes| load::may_name(bytes, hook.as_str()));
+    if ECHOES.contains(&hook.as_str()) && !may_listen {
         return Ok(Outcome::Nothing);
     }
     // Before the table is read: a step of a rebase is no event, and there may be a hundred of them.
@@ -110,20 +110,89 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
         return Ok(Outcome::Nothing);
     }
     let vocabulary = vocabulary();
-    let table = bytes.map(|bytes| load::table(&bytes, TABLE, &vocabulary)).transpose()?;
+    let Tables { accepted, mut beside, objection } = Tables::of(basis, hook, || trust::hook::accepted_table(&repository), &vocabulary)?;
     let refusal = match &report {
         Report::Push(push) if hook == Hook::PrePush => {
-            gate::ask(table.as_ref(), push, &repository, &layout, &vocabulary)?
+            beside.extend(accepted.clone());
+            gate::ask(&beside, push, &repository, &layout, &vocabulary)?
         }
         Report::Push(_) | Report::Event(_) | Report::Nothing => None,
     };
-    let Some(table) = table else { return Ok(refusal.map_or(Outcome::Nothing, Outcome::Refused)) };
+    let is_waited_for = match &accepted {
+        Some(table) => table.starts_on(hook),
+        None => objection.is_some() && may_listen,
+    };
     let parts = match report {
         Report::Event(event) => Parts { events: vec![*event], left_out: 0 },
         // A search of the history for each ref: not where nobody listens.
-        Report::Push(push) if table.starts_on(hook) => push.events(&repository)?,
+        Report::Push(push) if is_waited_for => push.events(&repository)?,
         Report::Push(_) | Report::Nothing => Parts::default(),
     };
+    let said = match accepted {
+        Some(table) => start(parts, &table, objection, &repository, &layout, own_program)?,
+        None => match objection.filter(|_| is_waited_for) {
+            Some(objection) => hold(&parts, objection, &layout)?,
+            None => None,
+        },
+    };
+    Ok(match (refusal, said) {
+        (Some(lines), _) => Outcome::Refused(lines),
+        (None, Some(notice)) => Outcome::Queued(notice),
+        (None, None) => Outcome::Nothing,
+    })
+}
+
+/// The tables that a hook asks.
+struct Tables {
+    /// The one that says what starts.
+    accepted: Option<Table>,
+    /// Others whose gates are asked.
+    beside: Vec<Table>,
+    /// Why nothing may begin.
+    objection: Option<String>,
+}
+
+impl Tables {
+    fn of(
+        basis: Basis,
+        hook: Hook,
+        accepted_table: impl FnOnce() -> Option<Vec<u8>>,
+        vocabulary: &Vocabulary<'_>,
+    ) -> Result<Self> {
+        let load = |bytes: &[u8]| load::table(bytes, TABLE, vocabulary);
+        // What lies here says nothing about what starts, and a gate of it can only say no.
+        let gates = |here: Option<Vec<u8>>| match here.filter(|_| hook == Hook::PrePush) {
+            None => Ok(Vec::new()),
+            Some(bytes) => match load(&bytes) {
+                Ok(table) => Ok(vec![table]),
+                Err(error) if load::may_name(&bytes, "gate") => {
+                    Err(Error::refused(format!("the {TABLE} here may hold a gate and does not load")).because(error))
+                }
+                Err(_) => Ok(Vec::new()),
+            },
+        };
+        Ok(match basis {
+            Basis::None => Self { accepted: None, beside: gates(accepted_table())?, objection: None },
+            Basis::Trusted(table) => Self { accepted: Some(load(&table)?), beside: Vec::new(), objection: None },
+            Basis::Changed { table, objection, here } => {
+                Self { accepted: Some(load(&table)?), beside: gates(here)?, objection: Some(objection) }
+            }
+            Basis::Unknown { objection, here } => {
+                Self { accepted: None, beside: gates(here)?, objection: Some(objection) }
+            }
+        })
+    }
+}
+
+/// Looks the rows up and makes what they start durable; held, where there is an objection.
+fn start(
+    parts: Parts,
+    table: &Table,
+    objection: Option<String>,
+    repository: &Repository,
+    layout: &Layout,
+    own_program: &Path,
+) -> Result<Option<Notice>> {
     let mut plans = Vec::new();
     for event in parts.events {
         let change = event.change.clone();
@@ -131,26 +200,51 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
             Some(change) => repository.visit_changed_paths(change, visitor),
             None => Ok(()),
         });
-        plans.extend(Plan::of(&table, event, &vocabulary, &mut paths)?);
+        plans.extend(Plan::of(table, event, &vocabulary(), &mut paths)?);
+    }
+    if let Some(objection) = &objection {
+        for plan in &mut plans {
+            plan.hold(&trust::reason(objection));
+        }
     }
     if !plans.is_empty() {
         // Also after `git clean -fdx`, which takes the directory away: the shim that called us is still there.
         layout.create()?;
         for plan in &plans {
-            spool::write(&layout, plan)?;
+            spool::write(layout, plan)?;
         }
         // From here on nothing is lost: if the worker cannot be started, the next hook or command does it.
-        lock::ensure_running(&layout, own_program)?;
+        lock::ensure_running(layout, own_program)?;
     }
     let commits: Vec<Queued> =
-        plans.iter().map(|plan| queued(plan, &table)).filter(|queued| *queued != Queued::default()).collect();
+        plans.iter().map(|plan| queued(plan, table)).filter(|queued| *queued != Queued::default()).collect();
     let is_silent = commits.is_empty() && parts.left_out == 0;
-    let said = (!is_silent).then_some(Notice { commits, left_out: parts.left_out, is_quiet: table.hook.quiet });
-    Ok(match (refusal, said) {
-        (Some(lines), _) => Outcome::Refused(lines),
-        (None, Some(notice)) => Outcome::Queued(notice),
-        (None, None) => Outcome::Nothing,
-    })
+    Ok((!is_silent).then_some(Notice {
+        commits,
+        left_out: parts.left_out,
+        is_quiet: table.hook.quiet,
+        objection,
+    }))
+}
+
+/// Makes events durable where no table is accepted: which rows they match is looked up once one is.
+fn hold(parts: &Parts, objection: String, layout: &Layout) -> Result<Option<Notice>> {
+    // What changes nothing (a branch is deleted) starts nothing by any table.
+    let events: Vec<_> = parts.events.iter().filter(|event| event.change.is_some()).collect();
+    if events.is_empty() {
+        return Ok(None);
+    }
+    layout.create()?;
+    for event in &events {
+        spool::hold(layout, event)?;
+    }
+    let one = |event: &&Event| Queued {
+        commit: event.commit().map_or("", |commit| commit.short()).to_owned(),
+        admitted: Vec::new(),
+        held: vec!["all rows".to_owned()],
+    };
+    let commits = events.iter().map(one).collect();
+    Ok(Some(Notice { commits, left_out: parts.left_out, is_quiet: false, objection: Some(objection) }))
 }
 
 /// What this plan starts at once, as far as it was not said yet; the default where all of it was.

@@ -72,6 +72,11 @@ impl Error {
         Self::new(Kind::Refused, message)
     }
 
+    /// The repository's rules are not accepted.
+    pub fn untrusted(message: impl Into<String>) -> Self {
+        Self::new(Kind::Untrusted, message)
+    }
+
     /// What was asked for does not exist.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(Kind::NotFound, message)

@@ -7,9 +7,10 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Component, Path};
 
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::{Context as _, Error, Result};
 
@@ -19,13 +20,18 @@ pub const HALF_WRITTEN: &str = ".new-";
 /// Writes `bytes` to `path` so that it is there whole or not at all: temporary file, fsync, rename, fsync of the
 /// directory. The directory must exist.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    try_write(path, bytes).context(|| format!("cannot write {}", path.display()))
+    // As any program would make it: what the umask leaves of read and write for all.
+    try_write(path, bytes, 0o666).context(|| format!("cannot write {}", path.display()))
 }
 
-fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// [`write`], for the owner's eyes only.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    try_write(path, bytes, 0o600).context(|| format!("cannot write {}", path.display()))
+}
+
+fn try_write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // As any program would make it: what the umask leaves of read and write for all.
-    let permissions = fs::Permissions::from_mode(0o666);
+    let permissions = fs::Permissions::from_mode(mode);
     let mut file = tempfile::Builder::new().prefix(HALF_WRITTEN).permissions(permissions).tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -62,16 +68,61 @@ pub fn open(path: &Path) -> Result<Option<File>> {
     Ok(Some(file))
 }
 
+/// Opens a regular file for reading that lies at `relative` beneath `root`; no link on the way is followed. `Ok(None)` if
+/// there is no such file.
+pub fn open_beneath(root: &Path, relative: &Path) -> Result<Option<File>> {
+    let path = || root.join(relative);
+    let (Some(name), Some(parents)) = (relative.file_name(), relative.parent()) else {
+        return Err(Error::failed(format!("{} names no file", path().display())));
+    };
+    let directory = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let failed = |errno: rustix::io::Errno| match errno {
+        Errno::NOENT => Ok(None),
+        // A link where a directory is to be is ENOTDIR, one in the place of the file ELOOP.
+        Errno::LOOP | Errno::NOTDIR => {
+            Err(Error::failed(format!("{} is reached through something that is not followed", path().display()))
+                .because(io::Error::from(errno)))
+        }
+        errno => Err(Error::failed(format!("cannot read {}", path().display())).because(io::Error::from(errno))),
+    };
+    let mut at = match rustix::fs::openat(CWD, root, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(at) => at,
+        Err(errno) => return failed(errno),
+    };
+    for parent in parents.components() {
+        let Component::Normal(parent) = parent else {
+            return Err(Error::failed(format!("{} leads out of its directory", path().display())));
+        };
+        at = match rustix::fs::openat(&at, parent, directory, Mode::empty()) {
+            Ok(at) => at,
+            Err(errno) => return failed(errno),
+        };
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(&at, name, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(errno) => return failed(errno),
+    };
+    if !file.metadata().context(|| format!("cannot read {}", path().display()))?.is_file() {
+        return Err(Error::failed(format!("{} is not a regular file", path().display())));
+    }
+    Ok(Some(file))
+}
+
 /// Reads a regular file of at most `max_bytes`. `Ok(None)` if there is no such file.
 pub fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
-    let Some(file) = open(path)? else { return Ok(None) };
+    open(path)?.map(|file| read_open(file, path, max_bytes)).transpose()
+}
+
+/// Reads what was opened at `path`, at most `max_bytes`.
+pub fn read_open(file: File, path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(max_bytes + 1).read_to_end(&mut bytes).context(|| format!("cannot read {}", path.display()))?;
     if bytes.len() as u64 > max_bytes {
         let limit = crate::text::bytes(max_bytes);
         return Err(Error::failed(format!("{} is larger than {limit}", path.display())));
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// Opens a file for appending, creating it if needed; a link in the last component is not followed.
@@ -112,5 +163,20 @@ mod tests {
         let fifo = dir.path().join("fifo");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         assert!(read(&fifo, 10).is_err());
+    }
+
+    #[test]
+    fn beneath_a_directory_no_link_is_followed_and_nothing_leads_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| open_beneath(dir.path(), Path::new(name));
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        write(&dir.path().join("a/b/c"), b"x").unwrap();
+        assert!(at("a/b/c").unwrap().is_some());
+        assert!(at("a/b/d").unwrap().is_none() && at("e/b/c").unwrap().is_none());
+        std::os::unix::fs::symlink("a", dir.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("c", dir.path().join("a/b/link")).unwrap();
+        for wrong in ["link/b/c", "a/b/link", "a/b", "a/b/c/d", "../x", "a/../a/b/c", "/etc/passwd", ""] {
+            assert!(at(wrong).is_err(), "{wrong}");
+        }
     }
 }

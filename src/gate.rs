@@ -26,10 +26,11 @@ const OBJECTIONS_MAX: usize = 6;
 
 /// Asks every gate about every ref that is pushed. The lines to say, if one is closed.
 ///
-/// The gates are those of `table` (the worktree's), of HEAD's table, and of the table at the tip that the other side has:
-/// a gate is not taken away by editing a file or by standing on another branch, but by a push that passes it.
+/// The gates are those of `own` (the accepted table, and the worktree's where it is another one), of HEAD's table, and of
+/// the table at the tip that the other side has: a gate is not taken away by editing a file or by standing on another
+/// branch, but by a push that passes it. Nobody has to accept a gate: all it can do is say no.
 pub fn ask(
-    table: Option<&Table>,
+    own: &[Table],
     push: &Push,
     repository: &Repository,
     layout: &Layout,
@@ -45,7 +46,7 @@ pub fn ask(
         for commit in committed.into_iter().flatten().filter(|commit| repository.has_commit(commit)) {
             candidates.extend(tables.at(commit)?);
         }
-        let with_gates = table.into_iter().chain(candidates.iter().map(Rc::as_ref)).filter(|table| has_gate(table));
+        let with_gates = own.iter().chain(candidates.iter().map(Rc::as_ref)).filter(|table| has_gate(table));
         let with_gates: Vec<&Table> = with_gates.collect();
         if with_gates.is_empty() {
             continue;

@@ -22,6 +22,7 @@ pub mod observe;
 pub mod triggers;
 pub mod role;
 pub mod store;
+pub mod trust;
 pub mod context;
 pub mod artifact;
 pub mod worker;

@@ -203,9 +203,12 @@ fn a_broken_table_costs_git_one_line() {
     scene.write("triggers.yaml", &TESTER_ON_COMMIT.replace("role: tester", "role: testr"));
     let (_, said) = scene.commit("a", "1", "add a");
     assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains("triggers.yaml:5:11") && said.contains("git orchestrator validate"), "{said}");
+    assert!(said.contains("tester held") && said.contains("git orchestrator trust"), "{said}");
     assert_seen!(scene, "validate");
-    assert_eq!(scene.status()["runs"].as_array().unwrap().len(), 0);
+    // Nothing is lost of what the accepted table asks for, and nobody can accept what does not load.
+    assert_eq!(scene.newest()["state"], "held");
+    let said = scene.at_terminal(&scene.top, &["trust"], |_, _| unreachable!());
+    assert!(said.code == 2 && said.text.contains("triggers.yaml:5:11"), "{}", said.text);
 }
 
 #[test]

@@ -405,7 +405,7 @@ fn tests_that_print_permission_denied_end_in_a_conclusive_fail() {
     let server = Server::in_background(Sequence::new(replies)).unwrap();
     let scene = Scene::new().with_codex(&codex, server.url());
     scene.write("triggers.yaml", TESTER_ON_COMMIT);
-    scene.ok(&["install"]);
+    scene.install();
     scene.commit("Makefile", "test:\n\t@echo Permission denied; exit 1\n", "feat: a suite");
     assert_eq!(scene.wait(), 0, "{}", scene.ok(&["status"]));
     let run = scene.newest();

@@ -45,7 +45,7 @@ fn a_commit_becomes_checked_artifacts_through_the_real_codex() {
     scene.git(&["add", "."]);
     scene.git(&["commit", "--quiet", "-m", "start"]);
     scene.write("untracked", "u");
-    scene.ok(&["install"]);
+    scene.install();
     let before = scene.git(&["status", "--porcelain"]);
     assert_eq!(before, "?? untracked\n");
 
@@ -110,7 +110,7 @@ fn an_open_question_stops_the_chain_and_an_edited_checkout_is_no_pass() {
     scene.write("Makefile", "test:\n\t@echo easier > src/a.txt; echo > src/left.txt; echo one passed\n");
     scene.git(&["add", "."]);
     scene.git(&["commit", "--quiet", "-m", "start"]);
-    scene.ok(&["install"]);
+    scene.install();
     let told = |role: &str| {
         let status = scene.status();
         let runs: Vec<Value> = status["runs"].as_array().unwrap().clone();
@@ -145,7 +145,7 @@ fn git_returns_through_a_pipe_while_the_worker_still_works() {
     let table = TESTER_ON_COMMIT.replace("post-applypatch]", "post-applypatch, pre-push]");
     let scene = Scene::new().with_codex(&codex, server.url());
     scene.write("triggers.yaml", &table);
-    scene.ok(&["install"]);
+    scene.install();
     scene.git_in(&scene.path(""), &["init", "--quiet", "--bare", "other.git"]);
     scene.git(&["remote", "add", "origin", "../other.git"]);
     scene.write("a", "1");
@@ -192,7 +192,8 @@ fn a_push_returns_while_the_worker_of_the_other_side_works() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout)
     };
-    there(&["install"]);
+    let said = scene.at_terminal(&other, &["install"], support::terminal::yes);
+    assert_eq!(said.code, 0, "{}", said.text);
     let status = || serde_json::from_str::<Value>(&there(&["status", "--json"])).unwrap();
     let (commit, _) = scene.commit("a", "1", "one");
 
@@ -221,7 +222,7 @@ fn a_worker_that_is_killed_takes_codex_along_and_the_next_command_goes_on() {
     let table = TESTER_ON_COMMIT.replace("attempts: 1", "attempts: 2");
     let scene = Scene::new().with_codex(&codex, silent.url());
     scene.write("triggers.yaml", &table);
-    scene.ok(&["install"]);
+    scene.install();
     scene.commit("Makefile", "test:\n\t@echo ok\n", "one");
     wait_for("the model to be asked", || (!silent.requests().is_empty()).then_some(()));
     let pid = scene.status()["worker"]["pid"].as_i64().unwrap();
@@ -314,7 +315,7 @@ fn commits_that_match_nothing_in_between_hide_nothing_from_the_run() {
     scene.write("Makefile", "test:\n\t@echo one passed\n");
     scene.git(&["add", "."]);
     scene.git(&["commit", "--quiet", "-m", "start"]);
-    scene.ok(&["install"]);
+    scene.install();
     scene.ok(&["pause"]);
     scene.commit("src/a", "the first needle\n", "one");
     scene.commit("docs/d", "nothing to see\n", "two");
@@ -375,7 +376,7 @@ fn artifacts_are_tracked_where_the_table_says_so() {
     scene.write("Makefile", "test:\n\t@echo one passed\n");
     scene.git(&["add", "."]);
     scene.git(&["commit", "--quiet", "-m", "start"]);
-    scene.ok(&["install"]);
+    scene.install();
     scene.commit("a", "1", "one");
     assert_eq!(scene.wait(), 0, "{}", scene.ok(&["status"]));
     let seen = scene.git(&["status", "--porcelain", "--untracked-files=all"]);

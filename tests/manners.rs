@@ -16,7 +16,7 @@ fn scene(table: &str) -> Scene {
     scene.write("triggers.yaml", table);
     scene.git(&["add", "."]);
     scene.git(&["commit", "--quiet", "-m", "start"]);
-    scene.ok(&["install"]);
+    scene.install();
     scene.ok(&["pause"]);
     scene
 }

@@ -25,7 +25,7 @@ fn scene(table: &str) -> Scene {
     scene.write("a", "0\n");
     scene.git(&["add", "."]);
     scene.git(&["commit", "--quiet", "-m", "start"]);
-    scene.ok(&["install"]);
+    scene.install();
     scene
 }
 
@@ -195,7 +195,7 @@ fn with_codex(table: &str, model: impl Model + 'static) -> Option<(Scene, orches
     scene.write("Makefile", "test:\n\t@echo one passed\n");
     scene.git(&["add", "."]);
     scene.git(&["commit", "--quiet", "-m", "start"]);
-    scene.ok(&["install"]);
+    scene.install();
     Some((scene, server))
 }
 

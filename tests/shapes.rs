@@ -75,10 +75,16 @@ impl Shape {
         text(&output.stdout)
     }
 
+    /// Runs a command at a terminal and accepts what it asks about.
+    fn accept(&self, at: &Path, command: &str) {
+        let said = self.scene.at_terminal(at, &[command], support::terminal::yes);
+        assert_eq!(said.code, 0, "{command} in {}: {}", at.display(), said.text);
+    }
+
     /// Installed, with the table and a worker that waits.
     fn install(&self, at: &Path) {
         write(&at.join("triggers.yaml"), TABLE.as_bytes());
-        self.ok(at, &["install"]);
+        self.accept(at, "install");
         self.ok(at, &["pause"]);
     }
 
@@ -215,6 +221,7 @@ fn bare_repositories_and_submodules_of_every_format() {
         shape.ok(&first, &["pause"]);
         assert!(bare.join(".orchestrator").is_dir() && bare.join("triggers.yaml").is_file());
         write(&first.join("triggers.yaml"), TABLE.as_bytes());
+        shape.accept(&first, "trust");
         a_day_of_work(&shape, &first);
         assert!(!first.join(".orchestrator").exists());
 
@@ -413,7 +420,7 @@ fn a_commit_with_sha256_becomes_a_checked_artifact() {
         write(&top.join("triggers.yaml"), TESTER_ON_COMMIT.as_bytes());
         write(&top.join("Makefile"), b"test:\n\t@echo one passed\n");
         shape.commit(&top, b"src/a", "1\n", &[]);
-        shape.ok(&top, &["install"]);
+        shape.accept(&top, "install");
         shape.commit(&top, b"src/a", "needle\n", &[]);
         assert_eq!(shape.scene.wait(), 0, "{}", shape.scene.ok(&["status"]));
         let run = shape.scene.newest();

@@ -14,6 +14,7 @@ use super::ui::{BOLD, CYAN, DIM, GREEN, Ui, YELLOW, state_style};
 use super::world;
 use crate::error::{Context as _, Error, Result};
 use crate::files;
+use crate::git::Repository;
 use crate::install;
 use crate::policy::SandboxMode;
 use crate::process;
@@ -25,6 +26,7 @@ use crate::store::layout::Layout;
 use crate::store::ledger::Ledger;
 use crate::store::{Filter, Run, Store as _};
 use crate::text;
+use crate::trust::Store;
 
 /// See the main job in a scratch repository, without an account
 #[derive(Debug, clap::Args)]
@@ -214,6 +216,7 @@ struct Stage {
     own_program: PathBuf,
     environment: Environment,
     project: Project,
+    state_home: PathBuf,
 }
 
 impl Stage {
@@ -224,6 +227,9 @@ impl Stage {
         set(REHEARSAL_VARIABLE, url.into());
         // The person's own Codex configuration has no part in a rehearsal.
         set("CODEX_HOME", directory.join("codex-home").into());
+        // What is accepted here is accepted for the demo alone.
+        let state_home = directory.join("state");
+        set("XDG_STATE_HOME", state_home.clone().into());
         // Nor has their git configuration: a signing key or a template would make this another demo.
         set("GIT_CONFIG_GLOBAL", "/dev/null".into());
         set("GIT_CONFIG_NOSYSTEM", "1".into());
@@ -231,7 +237,7 @@ impl Stage {
             set(&format!("GIT_{role}_NAME"), "Demo".into());
             set(&format!("GIT_{role}_EMAIL"), "demo@example.invalid".into());
         }
-        Self { repository: directory.join("repo"), own_program, environment, project }
+        Self { repository: directory.join("repo"), own_program, environment, project, state_home }
     }
 
     /// Runs a command of this program as a person would, in the scratch repository and its environment: a worker that
@@ -288,9 +294,18 @@ impl Stage {
         // The server goes with this process: if it is interrupted, nothing is tried again.
         let table = table.replace("attempts: 3", "attempts: 1");
         self.write(crate::dispatch::TABLE, &table)?;
+        self.accept()?;
         self.git(&["add", "--all"])?;
         self.git(&["commit", "--quiet", "--message=start the project"])?;
         say_command(ui, "git init && git commit -m \"start the project\"")
+    }
+
+    /// Accepts the table, which was written here, for nobody but this demo: its state directory is its own.
+    fn accept(&self) -> Result<()> {
+        let repository = Repository::discover(&self.repository, false)?;
+        let store = Store::below(&self.state_home, &repository)?;
+        install::accept::own(&repository, &store, &self.own_program, &self.environment, true)?;
+        Ok(())
     }
 
     /// Commits everything, shows how long git took and what the hook said, and follows the runs to their end.

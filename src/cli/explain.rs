@@ -19,6 +19,7 @@ use crate::store::Store as _;
 use crate::text;
 use crate::triggers::matching::{self, Outcome, Paths, RowReport, Verdict};
 use crate::triggers::{Table, load};
+use crate::trust;
 
 /// Show which rows of triggers.yaml match, and why the others do not
 #[derive(Debug, clap::Args)]
@@ -45,10 +46,11 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         None => Ok(()),
     });
     let rows = matching::report(&table, &event, &mut paths)?;
+    let accepted = trust::hook::accepted_table(&world.repository).is_some_and(|table| table == bytes);
     if args.json {
         let held: BTreeMap<_, _> =
             rows.iter().filter_map(|row| Some((row.name.as_str(), held(&table, row)?))).collect();
-        ui.json(&json!({ "schema": 1, "event": event, "rows": rows, "held": held }))?;
+        ui.json(&json!({ "schema": 1, "event": event, "rows": rows, "held": held, "accepted": accepted }))?;
         return Ok(ExitCode::SUCCESS);
     }
     let about = match event.commit() {
@@ -62,6 +64,11 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         if let Some(reason) = held(&table, row) {
             ui.line(format!("  {YELLOW}held{YELLOW:#} until a person releases it: {reason}"))?;
         }
+    }
+    if !accepted {
+        ui.line(format!(
+            "{YELLOW}not accepted{YELLOW:#}: nothing starts by this {TABLE} until you do · {}", trust::COMMAND
+        ))?;
     }
     if rows.iter().all(|row| row.outcome == Outcome::NoMatch) {
         ui.line(format!(

@@ -13,6 +13,7 @@ use crate::error::{Error, Kind};
 use crate::event::Hook;
 use crate::git;
 use crate::install::shim::FROM_TEMPLATE;
+use crate::trust;
 
 /// Dispatch one call of a git hook (called by the installed hooks)
 #[derive(Debug, clap::Args)]
@@ -89,9 +90,10 @@ fn from_template(call: &[OsString]) -> ExitCode {
 fn has_gate() -> bool {
     let Ok(repository) = world::repository_here() else { return false };
     let speaks_of_gate = |line: &str| line.split('#').next().unwrap_or_default().contains("gate");
+    let speaks = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).lines().any(speaks_of_gate);
     match dispatch::table_bytes(&repository) {
         Ok(None) => false,
-        Ok(Some(bytes)) => String::from_utf8_lossy(&bytes).lines().any(speaks_of_gate),
+        Ok(Some(bytes)) => speaks(bytes) || trust::hook::accepted_table(&repository).is_some_and(speaks),
         Err(_) => true,
     }
 }

@@ -1,16 +1,19 @@
 //! `install` and `uninstall`.
 
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::ui::{BOLD, DIM, GREEN, Ui};
-use super::{progress, world};
+use super::ui::{BOLD, DIM, GREEN, Ui, YELLOW};
+use super::{progress, trust, world};
 use crate::error::{Error, Result};
-use crate::git::Repository;
+use crate::git::{Repository, shown};
+use crate::install::accept::Outcome;
 use crate::install::{self, Action, Done, Plan, Report, Request, global};
 use crate::process::Environment;
 use crate::store::layout::{DIRECTORY, Layout};
+use crate::trust::Store;
 use crate::worker::lock;
 use crate::{process, text};
 
@@ -70,8 +73,46 @@ pub fn install(ui: &mut Ui, args: &InstallArgs) -> Result<ExitCode> {
         ))?;
     }
     ui.line(format!("{GREEN}installed{GREEN:#} · triggers.yaml says what starts an agent and what it may do"))?;
-    ui.line(format!("{DIM}next: commit something, then `git orchestrator status`{DIM:#}"))?;
+    if accept(ui, repository, &program, &environment)? {
+        ui.line(format!("{DIM}next: commit something, then `git orchestrator status`{DIM:#}"))?;
+    } else {
+        ui.line(format!("{DIM}next: git orchestrator trust, which shows it and asks{DIM:#}"))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Accepts what was just written, and asks about the rest where a person can answer. Returns whether all is accepted.
+fn accept(ui: &mut Ui, repository: Repository, program: &Path, environment: &Environment) -> Result<bool> {
+    let outcome = Store::of(&repository).and_then(|store| {
+        install::accept::own(&repository, &store, program, environment, false)
+    });
+    let open = match outcome {
+        Ok(Outcome::Accepted) => return Ok(true),
+        Ok(Outcome::Open(open)) => open,
+        Err(error) => {
+            ui.error(&error);
+            return Ok(false);
+        }
+    };
+    let names: Vec<String> = open.iter().map(|found| shown(&found.path)).collect();
+    let names = if names.is_empty() { "triggers.yaml".to_owned() } else { names.join(", ") };
+    ui.line(format!("{YELLOW}not accepted{YELLOW:#}: {names} did not come from here; until you accept it, nothing starts"))?;
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(false);
+    }
+    let hand = trust::Hand::read(repository)?;
+    match hand.ask(ui) {
+        Ok(()) => {
+            ui.line(format!("{GREEN}accepted{GREEN:#}"))?;
+            trust::go_on(ui, &hand)?;
+            Ok(true)
+        }
+        // Installed it is all the same.
+        Err(error) => {
+            ui.error(&error);
+            Ok(false)
+        }
+    }
 }
 
 fn install_global(ui: &mut Ui, dry_run: bool, program: &Path, environment: &Environment) -> Result<ExitCode> {
@@ -110,6 +151,9 @@ pub fn uninstall(ui: &mut Ui, args: &UninstallArgs) -> Result<ExitCode> {
     wait_for_worker(&layout)?;
     let report = install::uninstall(&repository, &program, args.purge, &environment)?;
     print(ui, &report, &repository.home())?;
+    if let Err(error) = Store::of(&repository).and_then(|store| store.revoke()) {
+        ui.note(format!("{YELLOW}note{YELLOW:#}: what was accepted is still written down: {}", text::shown(&error.chain())));
+    }
     removed(ui, &report, "`git orchestrator install` sets it up again")
 }
 

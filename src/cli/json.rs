@@ -22,6 +22,8 @@ pub struct Status {
     /// Why the queue is paused; absent if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
+    /// Whether what is here was accepted.
+    pub trust: Trust,
     /// How many events could not be read and were set aside.
     pub set_aside: usize,
     /// How many runs stand in each state; states without a run are left out.
@@ -30,6 +32,17 @@ pub struct Status {
     pub runs: Vec<RunView>,
     /// What waits for a person.
     pub gates: Vec<Gate>,
+}
+
+/// Whether what is here was accepted.
+#[derive(Debug, Serialize)]
+pub struct Trust {
+    /// `trusted`, `changed` or `unknown`.
+    pub state: &'static str,
+    /// Why nothing begins; null where it does.
+    pub reason: Option<String>,
+    /// How many events wait until rows can be looked up for them.
+    pub held_events: usize,
 }
 
 /// The worker.

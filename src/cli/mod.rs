@@ -17,6 +17,7 @@ pub mod run;
 pub mod schema;
 pub mod show;
 pub mod status;
+pub mod trust;
 pub mod ui;
 pub mod validate;
 pub mod verdict;
@@ -36,7 +37,7 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug, Parser)]
 #[command(name = "git-orchestrator", bin_name = "git orchestrator", version, max_term_width = 100)]
 #[command(after_help = "Start with `git orchestrator demo`, or `git orchestrator install` in a repository.\n\
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused, 5 nothing found, 124 timed out.")]
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused, 4 not trusted, 5 nothing found, 124 timed out.")]
 struct Cli {
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
@@ -67,6 +68,7 @@ enum Command {
     Retry(queue::RetryArgs),
     Approve(verdict::ApproveArgs),
     Reject(verdict::RejectArgs),
+    Trust(trust::Args),
     Pause(queue::PauseArgs),
     Resume(queue::ResumeArgs),
     Explain(explain::Args),
@@ -143,6 +145,7 @@ fn execute(ui: &mut Ui, command: Command) -> Result<ExitCode> {
         Command::Retry(args) => queue::retry(ui, &args),
         Command::Approve(args) => verdict::approve(ui, &args),
         Command::Reject(args) => verdict::reject(ui, &args),
+        Command::Trust(args) => trust::execute(ui, &args),
         Command::Pause(args) => queue::pause(ui, &args),
         Command::Resume(args) => queue::resume(ui, &args),
         Command::Explain(args) => explain::execute(ui, &args),

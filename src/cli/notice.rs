@@ -18,6 +18,9 @@ const NAME: &str = "git-orchestrator: ";
 /// How it ends: what to type.
 const NEXT: &str = " · git orchestrator status";
 
+/// And where nothing begins for want of trust.
+const NEXT_TRUST: &str = " · git orchestrator trust";
+
 /// Whether a person wants no word of a hook.
 pub fn is_quiet() -> bool {
     std::env::var_os("GIT_ORCHESTRATOR_QUIET").is_some_and(|value| !value.is_empty() && value != "0")
@@ -44,10 +47,15 @@ fn line(notice: &Notice, width: usize) -> String {
     let longest = longest.max(1);
     let sizes = (1..=longest).rev().map(|roles| (commits.len(), roles));
     let sizes = sizes.chain((1..commits.len()).rev().map(|commits| (commits, 1)));
+    let next = if notice.objection.is_some() { NEXT_TRUST } else { NEXT };
+    let why = notice.objection.as_ref().map_or_else(String::new, |why| format!(": {}", text::one_line(why)));
     for (shown, roles) in sizes {
-        let said = said(notice, shown, roles);
-        if columns(&said) + columns(NAME) + columns(NEXT) <= width {
-            return format!("{NAME}{said}{DIM}{NEXT}{DIM:#}");
+        // Why, if there is room for it; what to type says it too.
+        for why in [why.as_str(), ""] {
+            let said = said(notice, shown, roles);
+            if columns(&said) + columns(why) + columns(NAME) + columns(next) <= width {
+                return format!("{NAME}{said}{why}{DIM}{next}{DIM:#}");
+            }
         }
     }
     // A very narrow terminal: what was queued says more than what to type.
@@ -98,7 +106,7 @@ mod tests {
     }
 
     fn plain(commits: &[Queued], width: usize) -> String {
-        let notice = Notice { commits: commits.to_vec(), left_out: 0, is_quiet: false };
+        let notice = Notice { commits: commits.to_vec(), left_out: 0, is_quiet: false, objection: None };
         anstream::adapter::strip_str(&line(&notice, width)).to_string()
     }
 

@@ -7,15 +7,17 @@ use serde_json::json;
 use super::json::RunView;
 use super::ui::Ui;
 use super::wait;
-use super::world::{World, table_bytes};
+use super::world::World;
 use crate::clock::Timestamp;
 use crate::dispatch::{TABLE, vocabulary};
 use crate::error::{Error, Result};
 use crate::ids::RunId;
 use crate::observe;
+use crate::process;
 use crate::store::Store as _;
 use crate::triggers::load;
 use crate::triggers::plan::Plan;
+use crate::trust;
 
 /// Start a role, or a row of the table, for a commit
 #[derive(Debug, clap::Args)]
@@ -39,8 +41,13 @@ pub struct Args {
 /// Starts it.
 pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     let mut world = World::here()?;
+    let standing = trust::standing(&world.repository, None, &process::clean_environment());
+    if let Some(refusal) = standing.refusal() {
+        return Err(refusal);
+    }
     let commit = world.repository.resolve(&args.commit)?;
-    let bytes = table_bytes(&world.repository)?;
+    let bytes = trust::hook::accepted_table(&world.repository)
+        .ok_or_else(|| Error::untrusted("the accepted table is gone").hint(format!("`{}`", trust::COMMAND)))?;
     let vocabulary = vocabulary();
     let table = load::table(&bytes, TABLE, &vocabulary)?;
     let since = args.since.as_deref().map(|since| world.repository.resolve(since)).transpose()?;

@@ -10,7 +10,9 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::run::State;
 use crate::store::{Filter, Run, Store as _, spool};
+use crate::trust::held::is_held_for_trust;
 use crate::text;
+use crate::{process, trust};
 
 /// Show the worker, the queue and the newest runs
 #[derive(Debug, clap::Args)]
@@ -30,12 +32,18 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     let counts = world.ledger.counts()?;
     let paused = world.ledger.paused()?;
     let runs = world.ledger.runs(&Filter { limit: Some(args.limit), ..Filter::default() })?;
+    let standing = trust::standing(&world.repository, None, &process::clean_environment());
     if args.json {
         let home = world.layout.home();
         let status = json::Status {
             schema: json::SCHEMA,
             worker: json::Worker { running: pid.is_some(), pid: pid.filter(|pid| *pid != 0) },
             paused,
+            trust: json::Trust {
+                state: standing.as_str(),
+                reason: standing.objection(),
+                held_events: spool::held_count(&world.layout),
+            },
             set_aside: spool::set_aside_count(&world.layout),
             counts: counts.iter().map(|(state, n)| (state.as_str(), *n)).collect(),
             runs: runs.iter().map(|run| RunView::of(run, home, &world.run_directory(run))).collect(),
@@ -57,11 +65,25 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         let reason = if reason.is_empty() { String::new() } else { format!(": {}", text::one_line(reason)) };
         ui.line(format!("{YELLOW}paused{YELLOW:#}{reason} · git orchestrator resume"))?;
     }
+    if let Some(objection) = standing.objection() {
+        let waiting = match spool::held_count(&world.layout) {
+            0 => String::new(),
+            1 => " · 1 event waits".to_owned(),
+            n => format!(" · {n} events wait"),
+        };
+        let objection = text::one_line(&objection);
+        ui.line(format!("{YELLOW}not trusted{YELLOW:#}: {objection}{waiting} · {}", trust::COMMAND))?;
+    }
     let lost = spool::set_aside_count(&world.layout);
     if lost > 0 {
         let place = world.layout.spool();
         let place = place.strip_prefix(world.layout.home()).unwrap_or(&place).display();
         ui.line(format!("{YELLOW}{lost} events{YELLOW:#} could not be read and were set aside: {place}/*.damaged"))?;
+    }
+    let is_trusted = standing.objection().is_none();
+    if counts.is_empty() && !is_trusted {
+        ui.line(format!("{DIM}next: {}{DIM:#}", trust::COMMAND))?;
+        return Ok(ExitCode::SUCCESS);
     }
     if counts.is_empty() {
         ui.line("nothing has run: commit something that a row of triggers.yaml matches")?;
@@ -144,6 +166,9 @@ fn next_step(runs: &[Run], is_paused: bool) -> Option<String> {
         return Some("git orchestrator resume".to_owned());
     }
     let newest = runs.first()?;
+    if is_held_for_trust(newest) {
+        return Some(trust::COMMAND.to_owned());
+    }
     let verb = if matches!(newest.state, State::Failed | State::Held) { "retry" } else { "show" };
     Some(format!("git orchestrator {verb} {}", newest.id.short()))
 }

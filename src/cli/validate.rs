@@ -12,6 +12,7 @@ use crate::dispatch::{TABLE, TABLE_BYTES_MAX, vocabulary};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::triggers::load;
+use crate::trust;
 
 /// Check triggers.yaml
 #[derive(Debug, clap::Args)]
@@ -33,11 +34,16 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         }
         None => (TABLE.to_owned(), table_bytes(&world::repository_here()?)?),
     };
+    // What a person named is not what the hooks go by.
+    let accepted = match &args.file {
+        Some(_) => None,
+        None => Some(trust::hook::accepted_table(&world::repository_here()?).is_some_and(|table| table == bytes)),
+    };
     match load::check(&bytes, &name, &vocabulary()) {
         Ok(table) => {
             let held = table.roles_not_listed();
             if args.json {
-                ui.json(&json!({ "schema": 1, "valid": true, "rows": table.triggers.len(), "held": held }))?;
+                ui.json(&json!({ "schema": 1, "valid": true, "rows": table.triggers.len(), "held": held, "accepted": accepted }))?;
             } else {
                 let rows = if table.triggers.len() == 1 { "row" } else { "rows" };
                 ui.line(format!("{GREEN}valid{GREEN:#}: {} {rows} in {name}", table.triggers.len()))?;
@@ -47,7 +53,12 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
                          releases them"
                     ))?;
                 }
-                ui.line(format!("{DIM}next: git orchestrator explain post-commit{DIM:#}"))?;
+                if accepted == Some(false) {
+                    ui.line(format!("{YELLOW}note{YELLOW:#}: it is not the accepted one: nothing starts by it"))?;
+                    ui.line(format!("{DIM}next: {}{DIM:#}", trust::COMMAND))?;
+                } else {
+                    ui.line(format!("{DIM}next: git orchestrator explain post-commit{DIM:#}"))?;
+                }
             }
             Ok(ExitCode::SUCCESS)
         }

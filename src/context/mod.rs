@@ -44,6 +44,10 @@ pub struct Inputs<'a> {
     pub repository: &'a Repository,
     /// What earlier roles found.
     pub handoffs: &'a [Handoff],
+    /// The role's instructions, where they are not ours.
+    pub skill: Option<&'a [u8]>,
+    /// What the project tells agents.
+    pub guidance: Option<&'a [u8]>,
 }
 
 /// How much of a file's change the prompt holds.

@@ -10,6 +10,7 @@ use crate::install;
 use crate::store::layout::{DIRECTORY, Layout};
 use crate::store::ledger::Ledger;
 use crate::store::spool;
+use crate::trust::Store;
 use crate::worker::{self, lock};
 
 pub(super) fn all(place: &Place<'_>, repository: &Repository, findings: &[Finding]) -> Vec<Deed> {
@@ -41,6 +42,7 @@ fn one(mend: &Mend, place: &Place<'_>, repository: &Repository, layout: &Layout)
         Mend::Directories => deed(format!("made the directories of {DIRECTORY}"), layout.create()),
         Mend::Install => {
             let report = install::install(repository, &super::install_request(place), place.environment);
+            let report = report.and_then(|report| accept(place, repository).map(|()| report));
             match report {
                 Ok(report) => report
                     .actions
@@ -56,6 +58,16 @@ fn one(mend: &Mend, place: &Place<'_>, repository: &Repository, layout: &Layout)
             Err(error) => deed("took in what hooks wrote".to_owned(), Err(error)),
         },
     }
+}
+
+/// Hook files that were just written anew are accepted where the ones before were. Nothing else is.
+fn accept(place: &Place<'_>, repository: &Repository) -> Result<()> {
+    let store = Store::of(repository)?;
+    if store.accepted()?.is_some() {
+        // What is left open is told by the next look.
+        install::accept::own(repository, &store, place.own_program, place.environment, false)?;
+    }
+    Ok(())
 }
 
 fn work(place: &Place<'_>, repository: &Repository, layout: &Layout) -> Result<Vec<Deed>> {

@@ -13,6 +13,7 @@ mod mend;
 mod missed;
 mod state;
 mod table;
+mod trust;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -65,6 +66,8 @@ pub enum Section {
     Hooks,
     /// triggers.yaml.
     Table,
+    /// What was accepted.
+    Trust,
     /// The runtime.
     Codex,
     /// `.orchestrator`.
@@ -86,6 +89,7 @@ impl Section {
             Self::Git => "git",
             Self::Hooks => "hooks",
             Self::Table => "table",
+            Self::Trust => "trust",
             Self::Codex => "codex",
             Self::State => "state",
             Self::Worker => "worker",
@@ -255,6 +259,9 @@ pub fn examine(place: &Place<'_>) -> Report {
         findings.extend(hooks);
         if here.installed {
             findings.extend(found);
+            if here.table.is_some() {
+                findings.extend(trust::look(place, repository, &here.layout));
+            }
         }
         findings.extend(codex::look(place, here.table.as_ref()));
         if here.installed {

@@ -11,6 +11,9 @@ use crate::ids::Oid;
 /// How many commits one search visits before it gives up: some 30 ms.
 pub const COMMITS_MAX: usize = 10_000;
 
+/// How many commits a walk by first parents visits before it gives up: some 0.2 s.
+pub const FIRST_PARENTS_MAX: usize = 50_000;
+
 /// The search was given up.
 #[derive(Debug)]
 pub(super) struct TooFar;

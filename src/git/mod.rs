@@ -262,6 +262,19 @@ impl Repository {
         Ok(self.commit(id)?.parents.into_iter().next())
     }
 
+    /// The first commit of HEAD's history, by first parents; `None` where there is none, or where it is not found among
+    /// [`history::FIRST_PARENTS_MAX`] commits. Not for a hook.
+    pub fn root_commit(&self) -> Option<Oid> {
+        let mut id = self.id(&self.head().ok()?.commit?).ok()?;
+        for _ in 0..history::FIRST_PARENTS_MAX {
+            match self.reader.links(id)?.parents.into_iter().next() {
+                Some(parent) => id = parent,
+                None => return id.oid().ok(),
+            }
+        }
+        None
+    }
+
     /// The best common ancestor of `one` and any of `others`, themselves included. `None` where there is none, or where
     /// it is not found among [`history::COMMITS_MAX`] commits: a hook must not read a whole history.
     pub fn common_ancestor(&self, one: &Oid, others: &[Oid]) -> Option<Oid> {

@@ -5,6 +5,7 @@
 //! is written down in a manifest, so that only that is removed. Nothing is printed here: the caller gets what was done,
 //! or what would be.
 
+pub mod accept;
 pub mod block;
 pub mod change;
 pub mod configured;

@@ -1,10 +1,10 @@
 //! The runtimes by the names that a table uses. A new one is a module and a line here.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::built_in::BuiltIn;
-use super::codex_exec::CodexExec;
+use super::codex_exec::{CodexExec, Program};
 use super::{Environment, REHEARSAL_VARIABLE, Runtime};
 use crate::error::{Error, Result};
 
@@ -19,6 +19,11 @@ pub fn find(name: &str, own_program: &Path) -> Result<Box<dyn Runtime>> {
         _ => Err(Error::failed(format!("there is no runtime `{}`", crate::text::one_line(name)))
             .hint(format!("the runtimes are {}", NAMES.join(", ")))),
     }
+}
+
+/// The programs that runtimes start and that are here, links as they are found: what they do is what a run does.
+pub fn programs(environment: &Environment) -> Vec<PathBuf> {
+    Program::find(environment).into_iter().map(|program| program.path).collect()
 }
 
 /// Whether what runtimes say in this environment comes from a script.

@@ -202,6 +202,29 @@ impl Store for Ledger {
         tx.commit().doing("cannot change a run")
     }
 
+    fn replan(&mut self, run: RunId, job: &Job) -> Result<()> {
+        let tx = self.write()?;
+        let (run, _) = one_run(&tx, run)?;
+        if run.state.is_active() || run.state.is_terminal() {
+            return Err(StoreError::Impossible { run: run.id, state: run.state, happening: Happening::Absorbed });
+        }
+        write_job(&tx, run.id, job)?;
+        tx.commit().doing("cannot change a run")
+    }
+
+    fn events_of(&self, run: RunId) -> Result<Vec<Event>> {
+        let doing = "cannot read the events of a run";
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT body FROM events JOIN run_events ON run_events.event = events.key
+                 WHERE run_events.run = ?1 ORDER BY events.seq",
+            )
+            .doing(doing)?;
+        let rows = statement.query_map([run.to_string()], |row| row.get::<_, String>(0)).doing(doing)?;
+        rows.map(|row| from_json("an event", &row.doing(doing)?)).collect()
+    }
+
     fn record_step(&mut self, claim: &Claim, step: &Step) -> Result<()> {
         let tx = self.write()?;
         let (_, token) = one_run(&tx, claim.run)?;

@@ -346,6 +346,12 @@ pub trait Store {
     /// change's head.
     fn settle(&mut self, claim: &Claim, change: &Change, tree: &Oid) -> Result<(), StoreError>;
 
+    /// Replaces what a run that waits is to do.
+    fn replan(&mut self, run: RunId, job: &Job) -> Result<(), StoreError>;
+
+    /// The events that became this run, oldest first.
+    fn events_of(&self, run: RunId) -> Result<Vec<Event>, StoreError>;
+
     /// Records a finished step, if the claim still holds.
     fn record_step(&mut self, claim: &Claim, step: &Step) -> Result<(), StoreError>;
 

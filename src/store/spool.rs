@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::layout::Layout;
 use super::{Store, StoreError};
 use crate::error::{Context as _, Error, Result};
+use crate::event::Event;
 use crate::files;
 use crate::ids::RunId;
 use crate::triggers::plan::{Plan, SCHEMA};
@@ -31,9 +32,37 @@ pub fn write(layout: &Layout, plan: &Plan) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Makes an event durable that no row was looked up for, because nobody has accepted the table.
+pub fn hold(layout: &Layout, event: &Event) -> Result<()> {
+    let bytes = serde_json::to_vec(event).context(|| "cannot write the event down")?;
+    files::create_directories(&layout.held())?;
+    files::write(&layout.held().join(format!("{}.json", RunId::new())), &bytes)
+}
+
+/// How many events wait for acceptance.
+pub fn held_count(layout: &Layout) -> usize {
+    files_in(layout.held()).map_or(0, |paths| paths.len())
+}
+
+/// The events that wait for acceptance, oldest first. One that does not read is set aside.
+pub fn held(layout: &Layout) -> Result<Vec<(PathBuf, Event)>> {
+    let mut found = Vec::new();
+    for path in files_in(layout.held())? {
+        let Some(bytes) = files::read(&path, FILE_BYTES_MAX)? else { continue };
+        match serde_json::from_slice(&bytes).context(|| format!("{} does not read back", path.display())) {
+            Ok(event) => found.push((path, event)),
+            Err(error) => set_aside(&path, &error)?,
+        }
+    }
+    Ok(found)
+}
+
 /// The files that wait, oldest first.
 fn waiting(layout: &Layout) -> Result<Vec<PathBuf>> {
-    let directory = layout.spool();
+    files_in(layout.spool())
+}
+
+fn files_in(directory: PathBuf) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(&directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -22,6 +22,8 @@ use crate::run::State;
 /// A checked table. Every name in it is known, every glob and expression compiles, rows do not form a cycle.
 #[derive(Clone, Debug)]
 pub struct Table {
+    /// The ref whose commit the table is to be read from (`policy.from`), in the place of the worktree.
+    pub from: Option<String>,
     /// The runtime of rows that name none.
     pub runtime: String,
     /// The rows, in the order of the file.

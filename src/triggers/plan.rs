@@ -134,6 +134,15 @@ impl Plan {
         Ok(Self::with(table, event, rows))
     }
 
+    /// Holds every row that the policy admits, for this reason. Rows that follow are asked about when they begin.
+    pub fn hold(&mut self, reason: &str) {
+        for row in self.rows.iter_mut().filter(|row| row.starts == Starts::Now) {
+            if row.admission == Admission::Admitted {
+                row.admission = Admission::Held { reason: reason.to_owned() };
+            }
+        }
+    }
+
     fn with(table: &Table, event: Event, rows: Vec<PlannedRow>) -> Self {
         Self {
             schema: SCHEMA,
@@ -178,6 +187,19 @@ fn resolved(
         starts,
         admission,
     }
+}
+
+/// The row of a run as this table has it: what it may do, by which runtime, and whether it is admitted. `None` where the
+/// table has no such row for its role.
+pub fn as_it_stands(table: &Table, row: &PlannedRow, vocabulary: &Vocabulary<'_>) -> Option<PlannedRow> {
+    let starts = row.starts.clone();
+    let Some(own) = table.triggers.iter().find(|own| own.name == row.trigger) else {
+        // A person asked for the role alone.
+        let is_role = row.trigger == row.role && vocabulary.roles.contains(&row.role.as_str());
+        let limits = LimitOverrides::default();
+        return is_role.then(|| resolved(table, vocabulary, &row.role, &row.role, None, &limits, starts));
+    };
+    planned(table, own, vocabulary, starts).filter(|own| own.role == row.role)
 }
 
 /// A row that a person asked for: `observe` does not hold it, the allow-list does.

@@ -28,6 +28,7 @@ use crate::process;
 use crate::role::Role;
 use crate::run::{Happening, State};
 use crate::runtime::{Activity, Capabilities, Class, Failure, Outcome, Runtime, SandboxProfile, Turn, Usage, registry};
+use crate::trust::hook::Copies;
 use crate::store::{Claim, Run, Store, StoreError, Transition, spool};
 
 /// The largest artifact that is kept and handed over, in bytes.
@@ -110,11 +111,11 @@ struct Prepared {
 
 impl Worker {
     /// Carries out one attempt and returns the state it ended in.
-    pub(super) async fn execute(&mut self, claim: &Claim, run: Run) -> Result<State, StoreError> {
+    pub(super) async fn execute(&mut self, claim: &Claim, run: Run, copies: &Copies) -> Result<State, StoreError> {
         let directory = self.layout.run(run.id, run.created_at);
         let steps = u32::try_from(self.ledger.steps(run.id)?.len()).unwrap_or(u32::MAX);
         let ended = match Record::open(&directory, run.attempt, steps) {
-            Ok(mut record) => self.attempt(claim, &run, &mut record).await,
+            Ok(mut record) => self.attempt(claim, &run, copies, &mut record).await,
             Err(error) => Err(error.into()),
         };
         // Whatever the turn left behind is gone before the run's state says that it is over.
@@ -136,9 +137,15 @@ impl Worker {
         Ok(state)
     }
 
-    async fn attempt(&mut self, claim: &Claim, run: &Run, record: &mut Record) -> Result<State, Ended> {
+    async fn attempt(
+        &mut self,
+        claim: &Claim,
+        run: &Run,
+        copies: &Copies,
+        record: &mut Record,
+    ) -> Result<State, Ended> {
         let run = &self.settled(claim, run.clone())?;
-        let prepared = self.prepare(claim, run, record).await?;
+        let prepared = self.prepare(claim, run, copies, record).await?;
         let rehearsal = registry::is_rehearsal(&self.environment);
         let begun = Transition { rehearsal: Some(rehearsal), ..Transition::of(Happening::Prepared, "") };
         self.ledger.advance(claim, begun)?;
@@ -236,7 +243,13 @@ impl Worker {
     }
 
     /// Everything before the model is asked.
-    async fn prepare(&mut self, claim: &Claim, run: &Run, record: &mut Record) -> Result<Prepared, Ended> {
+    async fn prepare(
+        &mut self,
+        claim: &Claim,
+        run: &Run,
+        copies: &Copies,
+        record: &mut Record,
+    ) -> Result<Prepared, Ended> {
         let begun = Instant::now();
         let job = &run.job;
         let policy = job.policy();
@@ -265,7 +278,15 @@ impl Worker {
 
         let event = self.event_of(run)?;
         let handoffs = self.handoffs(run)?;
-        let inputs = Inputs { role, job, event: &event, repository: &self.repository, handoffs: &handoffs };
+        let inputs = Inputs {
+            role,
+            job,
+            event: &event,
+            repository: &self.repository,
+            handoffs: &handoffs,
+            skill: copies.skill(role.name),
+            guidance: copies.instructions.as_deref(),
+        };
         let package = context::package(inputs)?;
         let schema = role.schema_value();
         record.write("prompt.md", package.prompt.as_bytes())?;

@@ -4,6 +4,7 @@
 //! It knows the stages (workspace, package, runtime, judgement, publication) by their functions only: what a role is
 //! or how a runtime works is none of its business.
 
+mod admission;
 mod choice;
 pub mod execute;
 pub mod keep;
@@ -227,13 +228,15 @@ impl Worker {
         if self.is_needless(run)? {
             return Ok(());
         }
+        let Some((run, copies)) = self.admitted(run)? else { return Ok(()) };
+        let run = &run;
         if let Some(reason) = self.over_budget(run, now).context(|| "cannot read what was spent")? {
             let held = Transition::of(Happening::Held, reason);
             return unless_changed(self.ledger.decide(run.id, held)).map(drop);
         }
         let Some((claim, run)) = unless_changed(self.ledger.claim(run.id, now))? else { return Ok(()) };
         tracing::info!(run = %run.id, trigger = %run.job.row.trigger, attempt = run.attempt, "begins");
-        match self.execute(&claim, run).await {
+        match self.execute(&claim, run, &copies).await {
             Ok(state) => tracing::info!(run = %claim.run, %state, "ends"),
             // Somebody else works on it now: not ours to touch.
             Err(error @ StoreError::StaleClaim { .. }) => tracing::warn!(%error),

@@ -31,7 +31,7 @@ fn hooks_that_are_mended() {
     fs::write(hook(&scene, "post-commit"), template).unwrap();
     let seen = look(&scene);
     assert_eq!((seen.left(), seen.code), (vec!["hook-from-template"], 0), "{seen:?}");
-    scene.ok(&["install"]);
+    scene.install();
 
     let gone = scene.path("gone");
     fs::copy(PROGRAM, &gone).unwrap();

@@ -28,7 +28,7 @@ fn sound() -> Scene {
     scene.write("triggers.yaml", TESTER_ON_COMMIT);
     codex(&mut scene, CODEX);
     symlink(PROGRAM, scene.path("bin/git-orchestrator")).unwrap();
-    scene.ok(&["install"]);
+    scene.install();
     scene
 }
 
@@ -306,7 +306,7 @@ fn other_repositories() {
     let run = |arguments: &[&str], directory: &Path| {
         scene.command(PROGRAM).current_dir(directory).args(arguments).output().unwrap()
     };
-    assert!(run(&["install"], &bare).status.success());
+    assert_eq!(scene.at_terminal(&bare, &["install"], support::terminal::yes).code, 0);
     let seen = Seen::of(&run(&["doctor", "--json"], &bare));
     assert_eq!((seen.left().len(), seen.code), (0, 0), "{seen:?}");
     // A linked worktree has the hooks and the state of the main one.

@@ -13,6 +13,8 @@ mod pushes;
 mod rebases;
 #[path = "../repo/mod.rs"]
 mod repo;
+#[path = "../terminal/mod.rs"]
+mod terminal;
 mod surroundings;
 mod table;
 

@@ -62,8 +62,8 @@ const ROWS: &[Row] = &[
         "echo 2 >m",
         "\
         git=$(command -v git)\n\
-        env -i GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 PATH=/usr/bin:/bin $git -c user.name=Ada -c user.email=a@b commit -q -a -m x <&- >&- 2>&-\n\
-        env -i GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 PATH=/usr/bin:/bin $git push -q server main <&- >&- 2>&-",
+        env -i XDG_STATE_HOME=$HOME/.local/state GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 PATH=/usr/bin:/bin $git -c user.name=Ada -c user.email=a@b commit -q -a -m x <&- >&- 2>&-\n\
+        env -i XDG_STATE_HOME=$HOME/.local/state GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 PATH=/usr/bin:/bin $git push -q server main <&- >&- 2>&-",
         &[
             "post-commit main~1..main main refs/heads/main",
             "pre-push -..main main refs/heads/main",

@@ -16,7 +16,7 @@ use orchestrator::store::layout::Layout;
 use orchestrator::worker::lock::WorkerLock;
 
 use crate::repo::{self, git, write, write_program};
-use crate::{Observation, recorder};
+use crate::{Observation, recorder, terminal};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_git-orchestrator");
 
@@ -190,7 +190,9 @@ impl Ground {
         for hook in Hook::INSTALLED {
             write_program(&common.join("hooks").join(hook.as_str()), &script);
         }
-        self.ok(top, &["install"]);
+        let said =
+            terminal::on_terminal(Path::new(PROGRAM), &["install"], top, self.environment(), terminal::yes);
+        assert_eq!(said.code, 0, "{}", said.text);
         self.locks.push(WorkerLock::acquire(&Layout::new(home)).unwrap().unwrap());
     }
 

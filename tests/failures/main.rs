@@ -76,7 +76,7 @@ impl Trial {
         scene.git(&["commit", "--quiet", "-m", "start"]);
         scene.write("Makefile", "test:\n\t@echo not committed\n");
         scene.write("untracked", "u");
-        scene.ok(&["install"]);
+        scene.install();
         Some(Self { scene, good, commits: Cell::new(0) })
     }
 

@@ -116,7 +116,11 @@ impl Scene {
         };
         let (job, repository) = (self.job(role), self.repository());
         let role = Role::find(role).unwrap();
-        context::package(Inputs { role, job: &job, event: &event, repository: &repository, handoffs }).unwrap()
+        let guidance = repository.blob_at(&self.change.head, b"AGENTS.md", 1 << 20).unwrap();
+        let guidance = guidance.as_deref();
+        let skill = None;
+        context::package(Inputs { role, job: &job, event: &event, repository: &repository, handoffs, skill, guidance })
+            .unwrap()
     }
 
     pub(crate) fn judge(&self, role: &str, answer: &Value, record: &[Recorded]) -> Result<Judgement, Vec<String>> {

@@ -6,6 +6,9 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "this is a test's")]
 
+#[path = "../terminal/mod.rs"]
+pub(crate) mod terminal;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -119,8 +122,30 @@ impl Scene {
     pub(crate) fn installed(table: &str) -> Self {
         let scene = Self::new();
         scene.write("triggers.yaml", table);
-        scene.ok(&["install"]);
+        scene.install();
         scene
+    }
+
+    /// `install` by a person at a terminal, who accepts what lies there.
+    pub(crate) fn install(&self) {
+        let said = self.at_terminal(&self.top, &["install"], terminal::yes);
+        assert!(said.code == 0 && !said.text.contains("error"), "{}", said.text);
+    }
+
+    /// `trust` by a person at a terminal, who accepts what lies there now.
+    pub(crate) fn trust(&self) {
+        let said = self.at_terminal(&self.top, &["trust"], terminal::yes);
+        assert_eq!(said.code, 0, "{}", said.text);
+    }
+
+    /// Runs the program on a terminal of its own: see [`terminal::on_terminal`].
+    pub(crate) fn at_terminal(
+        &self,
+        directory: &Path,
+        arguments: &[&str],
+        answer: impl FnMut(&str, &str) -> String,
+    ) -> terminal::Said {
+        terminal::on_terminal(Path::new(PROGRAM), arguments, directory, self.environment.iter().cloned(), answer)
     }
 
     /// Puts the real Codex on PATH, configured by its own config.toml to ask the server at `url`.

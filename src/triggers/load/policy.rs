@@ -14,7 +14,7 @@ use crate::policy::{Autonomy, Budget, LimitOverrides, Policy, RolePolicy, Sandbo
 use crate::triggers::{ArtifactRules, HookRules, Vocabulary};
 
 /// The keys of `policy`.
-pub(super) const KEYS: &[&str] = &["autonomy", "roles", "budget"];
+pub(super) const KEYS: &[&str] = &["autonomy", "roles", "budget", "from"];
 /// The keys of a role's entry.
 pub(super) const ROLE_KEYS: &[&str] = &["sandbox", "network", "commands", "limits"];
 /// The keys of `limits`.
@@ -29,15 +29,20 @@ pub(super) const HOOK_KEYS: &[&str] = &["quiet"];
 /// The most attempts a run may have: each costs a whole turn.
 const MAX_ATTEMPTS: u32 = 10;
 
-/// The `policy` section.
-pub(super) fn policy(reader: &mut Reader<'_>, node: &Node, vocabulary: &Vocabulary<'_>) -> Policy {
-    let Some(fields) = reader.fields(node, "`policy`", KEYS) else { return Policy::default() };
+/// The `policy` section, and the ref that the table is to be read from.
+pub(super) fn policy(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    vocabulary: &Vocabulary<'_>,
+) -> (Policy, Option<String>) {
+    let Some(fields) = reader.fields(node, "`policy`", KEYS) else { return (Policy::default(), None) };
     let levels = Autonomy::ALL.map(|level| (level.as_str(), level));
     let autonomy =
         fields.get("autonomy").and_then(|node| reader.choice(node, "`autonomy`", "level of autonomy", &levels));
     let roles = fields.get("roles").map(|node| roles(reader, node, vocabulary));
     let budget = fields.get("budget").map(|node| budget(reader, node)).unwrap_or_default();
-    Policy { autonomy: autonomy.unwrap_or_default(), roles, budget }
+    let from = fields.get("from").and_then(|node| reader.parsed(node, "`from`", values::reference));
+    (Policy { autonomy: autonomy.unwrap_or_default(), roles, budget }, from)
 }
 
 fn roles(reader: &mut Reader<'_>, node: &Node, vocabulary: &Vocabulary<'_>) -> BTreeMap<String, RolePolicy> {

@@ -84,6 +84,30 @@ pub(super) fn duration(text: &str) -> Result<Duration, Complaint> {
     }
 }
 
+/// The longest name of a ref that a table may hold.
+const MAX_REFERENCE: usize = 200;
+
+/// The full name of a ref, as git allows it: `refs/heads/main`.
+pub(super) fn reference(text: &str) -> Result<String, Complaint> {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with(['.', '-'])
+            && !part.ends_with(['.'])
+            && !part.ends_with(".lock")
+            && !part.contains("..")
+            && part.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"~^:?*[\\@{".contains(c))
+    };
+    let is_full = text.starts_with("refs/") && text.split('/').count() >= 3 && text.split('/').all(is_part);
+    if is_full && text.len() <= MAX_REFERENCE {
+        return Ok(text.to_owned());
+    }
+    let help = match text.strip_prefix("refs/") {
+        None if !text.is_empty() && text.split('/').all(is_part) => format!("did you mean `refs/heads/{text}`?"),
+        _ => "write the full name of a branch or another ref, such as `refs/heads/main`".to_owned(),
+    };
+    Err(Complaint::new(format!("`{}` is not the full name of a ref", text::one_line(text)), "not a ref", help))
+}
+
 /// The longest quiet time: the worker lives while it waits, up to ten times as long.
 const MAX_QUIET: Duration = Duration::from_secs(600);
 

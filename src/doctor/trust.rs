@@ -1,0 +1,34 @@
+//! Whether what is here was accepted, and whether acceptance can be kept.
+
+use super::{Finding, Level, Place, Section, count};
+use crate::git::Repository;
+use crate::store::layout::Layout;
+use crate::store::spool;
+use crate::trust::{self, COMMAND, Standing, Store};
+
+const SECTION: Section = Section::Trust;
+
+pub(super) fn look(place: &Place<'_>, repository: &Repository, layout: &Layout) -> Vec<Finding> {
+    if let Err(error) = Store::of(repository).and_then(|store| store.accepted()) {
+        let finding = Finding::of_error(SECTION, Level::Problem, "trust-unreadable", &error);
+        return vec![finding.or_action(format!("`{COMMAND} --revoke`, then `{COMMAND}`"))];
+    }
+    let waiting = match spool::held_count(layout) {
+        0 => String::new(),
+        n => format!("; {} since then", if n == 1 { "1 event waits".to_owned() } else { format!("{n} events wait") }),
+    };
+    let finding = match trust::standing(repository, None, place.environment) {
+        Standing::Trusted(accepted) => {
+            let message = format!("{} as accepted on {}", count(accepted.parts.len(), "file"), accepted.at.date());
+            return vec![Finding::new(SECTION, Level::Ok, "trusted", message)];
+        }
+        standing @ Standing::Changed { .. } => {
+            let objection = standing.objection().unwrap_or_default();
+            Finding::new(SECTION, Level::Problem, "trust-changed", format!("nothing starts: {objection}{waiting}"))
+        }
+        Standing::Unknown(why) => {
+            Finding::new(SECTION, Level::Problem, "trust-unknown", format!("nothing starts: {why}{waiting}"))
+        }
+    };
+    vec![finding.command(COMMAND)]
+}
