@@ -23,9 +23,9 @@ use crate::store::spool;
 use crate::triggers::matching::Paths;
 use crate::triggers::plan::{Plan, PlannedRow, Starts};
 use crate::triggers::{Coalesce, Source, Table, Vocabulary, load};
+use crate::trust;
 use crate::trust::hook::Basis;
 pub use crate::trust::vocabulary;
-use crate::trust;
 use crate::worker::lock;
 
 /// The table's file name, at the top of the worktree.
@@ -110,7 +110,8 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
         return Ok(Outcome::Nothing);
     }
     let vocabulary = vocabulary();
-    let Tables { accepted, mut beside, objection } = Tables::of(basis, hook, || trust::hook::accepted_table(&repository), &vocabulary)?;
+    let Tables { accepted, mut beside, objection } =
+        Tables::of(basis, hook, || trust::hook::accepted_table(&repository), &vocabulary)?;
     let refusal = match &report {
         Report::Push(push) if hook == Hook::PrePush => {
             beside.extend(accepted.clone());
@@ -219,12 +220,7 @@ fn start(
     let commits: Vec<Queued> =
         plans.iter().map(|plan| queued(plan, table)).filter(|queued| *queued != Queued::default()).collect();
     let is_silent = commits.is_empty() && parts.left_out == 0;
-    Ok((!is_silent).then_some(Notice {
-        commits,
-        left_out: parts.left_out,
-        is_quiet: table.hook.quiet,
-        objection,
-    }))
+    Ok((!is_silent).then_some(Notice { commits, left_out: parts.left_out, is_quiet: table.hook.quiet, objection }))
 }
 
 /// Makes events durable where no table is accepted: which rows they match is looked up once one is.

@@ -62,6 +62,7 @@ impl World {
             mode: SandboxMode::WorkspaceWrite,
             network: false,
             temporary: root.path().join("tmp"),
+            readable: Vec::new(),
             command_environment: BTreeMap::new(),
         };
         let limits = Limits { wall: Duration::from_secs(120), idle: Duration::from_secs(60), ..Limits::default() };

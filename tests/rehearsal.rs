@@ -145,6 +145,7 @@ impl<'a> Drive<'a> {
             mode: SandboxMode::WorkspaceWrite,
             network: false,
             temporary: temporary.path().to_owned(),
+            readable: Vec::new(),
             command_environment: BTreeMap::from([("GIT_CONFIG_NOSYSTEM".to_owned(), "1".to_owned())]),
         };
         let activities = RefCell::new(Vec::new());
@@ -323,6 +324,7 @@ fn nothing_but_the_rehearsal_server_is_talked_to() {
         mode: SandboxMode::ReadOnly,
         network: false,
         temporary: workspace.path().to_owned(),
+        readable: Vec::new(),
         command_environment: BTreeMap::new(),
     };
     let missing = block_on(BuiltIn.probe(&Environment::new(), &sandbox, workspace.path())).unwrap_err();

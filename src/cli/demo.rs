@@ -137,6 +137,7 @@ fn probe(stage: &Stage) -> Result<Result<String, Failure>> {
         mode: SandboxMode::ReadOnly,
         network: false,
         temporary: stage.repository.clone(),
+        readable: Vec::new(),
         command_environment: BTreeMap::new(),
     };
     let executor =

@@ -67,7 +67,8 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     }
     if !accepted {
         ui.line(format!(
-            "{YELLOW}not accepted{YELLOW:#}: nothing starts by this {TABLE} until you do · {}", trust::COMMAND
+            "{YELLOW}not accepted{YELLOW:#}: nothing starts by this {TABLE} until you do · {}",
+            trust::COMMAND
         ))?;
     }
     if rows.iter().all(|row| row.outcome == Outcome::NoMatch) {

@@ -83,9 +83,8 @@ pub fn install(ui: &mut Ui, args: &InstallArgs) -> Result<ExitCode> {
 
 /// Accepts what was just written, and asks about the rest where a person can answer. Returns whether all is accepted.
 fn accept(ui: &mut Ui, repository: Repository, program: &Path, environment: &Environment) -> Result<bool> {
-    let outcome = Store::of(&repository).and_then(|store| {
-        install::accept::own(&repository, &store, program, environment, false)
-    });
+    let outcome =
+        Store::of(&repository).and_then(|store| install::accept::own(&repository, &store, program, environment, false));
     let open = match outcome {
         Ok(Outcome::Accepted) => return Ok(true),
         Ok(Outcome::Open(open)) => open,
@@ -96,7 +95,9 @@ fn accept(ui: &mut Ui, repository: Repository, program: &Path, environment: &Env
     };
     let names: Vec<String> = open.iter().map(|found| shown(&found.path)).collect();
     let names = if names.is_empty() { "triggers.yaml".to_owned() } else { names.join(", ") };
-    ui.line(format!("{YELLOW}not accepted{YELLOW:#}: {names} did not come from here; until you accept it, nothing starts"))?;
+    ui.line(format!(
+        "{YELLOW}not accepted{YELLOW:#}: {names} did not come from here; until you accept it, nothing starts"
+    ))?;
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(false);
     }
@@ -152,7 +153,10 @@ pub fn uninstall(ui: &mut Ui, args: &UninstallArgs) -> Result<ExitCode> {
     let report = install::uninstall(&repository, &program, args.purge, &environment)?;
     print(ui, &report, &repository.home())?;
     if let Err(error) = Store::of(&repository).and_then(|store| store.revoke()) {
-        ui.note(format!("{YELLOW}note{YELLOW:#}: what was accepted is still written down: {}", text::shown(&error.chain())));
+        ui.note(format!(
+            "{YELLOW}note{YELLOW:#}: what was accepted is still written down: {}",
+            text::shown(&error.chain())
+        ));
     }
     removed(ui, &report, "`git orchestrator install` sets it up again")
 }

@@ -10,8 +10,8 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::run::State;
 use crate::store::{Filter, Run, Store as _, spool};
-use crate::trust::held::is_held_for_trust;
 use crate::text;
+use crate::trust::held::is_held_for_trust;
 use crate::{process, trust};
 
 /// Show the worker, the queue and the newest runs

@@ -101,7 +101,10 @@ impl Hand {
 
     fn show(&self, ui: &mut Ui) -> Result<()> {
         if let Some(damage) = &self.damage {
-            ui.note(format!("{YELLOW}note{YELLOW:#}: what was accepted cannot be used: {}", text::shown(&damage.chain())));
+            ui.note(format!(
+                "{YELLOW}note{YELLOW:#}: what was accepted cannot be used: {}",
+                text::shown(&damage.chain())
+            ));
         }
         for found in &self.differences {
             ui.line("")?;
@@ -166,7 +169,11 @@ fn say(ui: &mut Ui, released: &Released) -> Result<()> {
     let mut said = Vec::new();
     for (n, one, many) in [
         (*runs, "held run goes on", "held runs go on"),
-        (*replaced, "held run is replaced by what the table says now", "held runs are replaced by what the table says now"),
+        (
+            *replaced,
+            "held run is replaced by what the table says now",
+            "held runs are replaced by what the table says now",
+        ),
         (*events, "event that waited was looked up", "events that waited were looked up"),
     ] {
         match n {
@@ -210,15 +217,20 @@ fn diff(ui: &mut Ui, as_json: bool, hand: &Hand) -> Result<ExitCode> {
 
 fn revoke(ui: &mut Ui, repository: &Repository) -> Result<ExitCode> {
     let had = Store::of(repository)?.revoke()?;
-    let done = if had { "forgotten: nothing starts here until somebody accepts it again" } else { "nothing was accepted here" };
+    let done = if had {
+        "forgotten: nothing starts here until somebody accepts it again"
+    } else {
+        "nothing was accepted here"
+    };
     ui.line(format!("{done} · git orchestrator trust"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn no_table(repository: &Repository) -> Error {
     let place: PathBuf = repository.worktree().map_or_else(|| repository.home(), PathBuf::from);
-    Error::not_found(format!("there is no {} in {}: nothing starts", crate::dispatch::TABLE, shown(&place)))
-        .hint("`git orchestrator install` writes one to begin with; `git orchestrator trust --revoke` forgets the old one")
+    Error::not_found(format!("there is no {} in {}: nothing starts", crate::dispatch::TABLE, shown(&place))).hint(
+        "`git orchestrator install` writes one to begin with; `git orchestrator trust --revoke` forgets the old one",
+    )
 }
 
 /// One line for a file: shown once more below long diffs.

@@ -30,6 +30,7 @@ pub(super) fn look(place: &Place<'_>, table: Option<&Table>) -> Vec<Finding> {
         mode: SandboxMode::ReadOnly,
         network: false,
         temporary: place.directory.to_owned(),
+        readable: Vec::new(),
         command_environment: BTreeMap::new(),
     };
     // Each call it makes has a limit of its own, after which it is killed with all it started.

@@ -16,6 +16,7 @@ mod place;
 mod plumbing;
 mod program;
 mod range;
+pub mod readable;
 mod reader;
 pub mod reflog;
 mod renames;

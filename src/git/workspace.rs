@@ -342,7 +342,7 @@ fn registrations(common: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     Ok(found)
 }
 
-fn registration_of(common: &Path, path: &Path) -> Result<Option<PathBuf>> {
+pub(super) fn registration_of(common: &Path, path: &Path) -> Result<Option<PathBuf>> {
     Ok(registrations(common)?.into_iter().find(|(_, top)| top == path).map(|(registration, _)| registration))
 }
 

@@ -10,7 +10,7 @@ use crate::ids::Digest;
 use crate::process::Environment;
 use crate::triggers::load;
 use crate::trust::difference::FileDifference;
-use crate::trust::{self, Accepted, person, Closure, Kind, Store, difference, vocabulary};
+use crate::trust::{self, Accepted, Closure, Kind, Store, difference, person, vocabulary};
 
 /// What became of it.
 #[derive(Debug)]

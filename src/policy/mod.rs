@@ -85,6 +85,30 @@ pub struct Limits {
     pub tokens: u64,
     /// How often a run is tried before it counts as failed.
     pub attempts: u32,
+    /// What the runtime and its commands may hold in memory together, in bytes.
+    #[serde(default = "default_memory")]
+    pub memory_bytes: u64,
+    /// How many processes and threads they may be together.
+    #[serde(default = "default_processes")]
+    pub processes: u64,
+    /// The largest file that one of them may write, in bytes.
+    #[serde(default = "default_file_size")]
+    pub file_bytes: u64,
+}
+
+/// Room for a parallel build with a linker that loads everything, and less than an ordinary machine has.
+fn default_memory() -> u64 {
+    8 << 30
+}
+
+/// Codex has some thirty threads, a parallel test run some hundreds; a fork bomb has thousands within a second.
+fn default_processes() -> u64 {
+    1_024
+}
+
+/// Build tools write libraries and debug information of some hundred MiB.
+fn default_file_size() -> u64 {
+    1 << 30
 }
 
 impl Default for Limits {
@@ -95,6 +119,9 @@ impl Default for Limits {
             output_bytes: 4 << 20,
             tokens: 500_000,
             attempts: 3,
+            memory_bytes: default_memory(),
+            processes: default_processes(),
+            file_bytes: default_file_size(),
         }
     }
 }
@@ -112,6 +139,12 @@ pub struct LimitOverrides {
     pub tokens: Option<u64>,
     /// See [`Limits::attempts`].
     pub attempts: Option<u32>,
+    /// See [`Limits::memory_bytes`].
+    pub memory_bytes: Option<u64>,
+    /// See [`Limits::processes`].
+    pub processes: Option<u64>,
+    /// See [`Limits::file_bytes`].
+    pub file_bytes: Option<u64>,
 }
 
 impl LimitOverrides {
@@ -123,6 +156,9 @@ impl LimitOverrides {
             output_bytes: self.output_bytes.unwrap_or(base.output_bytes),
             tokens: self.tokens.unwrap_or(base.tokens),
             attempts: self.attempts.unwrap_or(base.attempts),
+            memory_bytes: self.memory_bytes.unwrap_or(base.memory_bytes),
+            processes: self.processes.unwrap_or(base.processes),
+            file_bytes: self.file_bytes.unwrap_or(base.file_bytes),
         }
     }
 }

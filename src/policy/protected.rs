@@ -45,6 +45,14 @@ pub const AT_TOP: &[&str] = &[
     "prek.toml",
 ];
 
+/// Held read-only by the sandbox at the top of a checkout, whether they are there or not: what a run could create is as
+/// good as what it could change.
+pub const ALWAYS: &[&str] =
+    &[".git", ".orchestrator", "AGENTS.md", "AGENTS.override.md", "hooks", "skills", "triggers.yaml"];
+
+/// Held read-only by the sandbox at the top of a checkout where they are there.
+pub const WHERE_THERE: &[&str] = &[".agents", ".claude", ".codex", ".githooks", ".husky", "CLAUDE.md", "lefthook.yml"];
+
 /// Why a path may not be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Objection {

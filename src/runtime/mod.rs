@@ -94,6 +94,9 @@ pub struct SandboxProfile {
     pub network: bool,
     /// The run's own temporary directory: writable where the workspace is, and `TMPDIR` of its commands.
     pub temporary: PathBuf,
+    /// What commands read outside the workspace beside the system and toolchains: the repository's history. Only a
+    /// runtime that can hide files has a use for it.
+    pub readable: Vec<PathBuf>,
     /// Environment variables for the commands, beside the core ones.
     pub command_environment: BTreeMap<String, String>,
 }

@@ -134,7 +134,8 @@ fn shim(path: &Path) -> Result<Option<Piece>> {
 fn tool(path: &Path, known: Option<&Accepted>) -> Result<Option<Piece>> {
     let Some(file) = open_followed(path)? else { return Ok(None) };
     let meta = file.metadata().context(|| format!("cannot read {}", shown(path)))?;
-    let known = known.and_then(|known| known.part(Kind::Tool, path)).filter(|known| known.seen == Some(Seen::of(&meta)));
+    let known =
+        known.and_then(|known| known.part(Kind::Tool, path)).filter(|known| known.seen == Some(Seen::of(&meta)));
     if let Some(known) = known {
         return Ok(Some(Piece { part: known.clone(), bytes: None }));
     }

@@ -46,7 +46,8 @@ pub struct FileDifference {
 pub fn between(accepted: Option<(&Store, &Accepted)>, closure: &Closure) -> Result<Vec<FileDifference>> {
     let mut found = Vec::new();
     for piece in &closure.pieces {
-        let old = accepted.and_then(|(store, accepted)| Some((store, accepted.part(piece.part.kind, &piece.part.path)?)));
+        let old =
+            accepted.and_then(|(store, accepted)| Some((store, accepted.part(piece.part.kind, &piece.part.path)?)));
         let change = match old {
             None => Change::Added,
             Some((_, old)) if old.digest != piece.part.digest => Change::Content,
@@ -102,7 +103,9 @@ fn one(old: Option<(&Store, &Part)>, new: Option<&Piece>, part: &Part, change: C
 
 /// Appends the hunks, compared byte by byte and shown escaped. Returns how many lines are new and gone.
 fn unified(out: &mut String, before: &[u8], after: &[u8]) -> (usize, usize) {
-    let lines = |bytes: &'_ [u8]| -> Vec<Vec<u8>> { bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect() };
+    let lines = |bytes: &'_ [u8]| -> Vec<Vec<u8>> {
+        bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+    };
     let (before, after) = (lines(before), lines(after));
     let deadline = Instant::now() + DIFF_TIME;
     let all = capture_diff_slices_deadline(Algorithm::Myers, &before, &after, Some(deadline));

@@ -58,7 +58,11 @@ pub fn release(
         released.replaced += 1;
         for event in events.into_iter().filter(|event| event.hook != Hook::Manual) {
             // Another event for the ledger, which has handled this one; the same one however often it comes here.
-            let key = Digest::of_parts([b"as accepted".as_slice(), event.key.as_str().as_bytes(), table.digest.as_str().as_bytes()]);
+            let key = Digest::of_parts([
+                b"as accepted".as_slice(),
+                event.key.as_str().as_bytes(),
+                table.digest.as_str().as_bytes(),
+            ]);
             if let Err(error) = queue(store, repository, table, vocabulary, Event { key, ..event }) {
                 released.failed.push(error.chain());
             }

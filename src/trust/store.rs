@@ -72,9 +72,10 @@ impl Store {
         let home = repository.home();
         let tops = [Some(home.as_path()), repository.worktree(), Some(common_directory.as_path())];
         if tops.into_iter().flatten().any(|top| place.starts_with(real(top))) {
-            return Err(Error::refused(format!("{} lies inside the repository, whose commits could bring acceptance", {
-                shown(state_home)
-            }))
+            return Err(Error::refused(format!(
+                "{} lies inside the repository, whose commits could bring acceptance",
+                { shown(state_home) }
+            ))
             .hint("set XDG_STATE_HOME to a directory outside of it"));
         }
         let digest = Digest::of_parts([KEY, common_directory.as_os_str().as_bytes()]);
@@ -197,8 +198,10 @@ fn opened(at: impl rustix::fd::AsFd, name: &[u8], path: &Path) -> Result<Option<
     match rustix::fs::openat(at, name, flags, Mode::empty()) {
         Ok(opened) => Ok(Some(opened)),
         Err(Errno::NOENT) => Ok(None),
-        Err(Errno::LOOP | Errno::NOTDIR) => Err(Error::refused(format!("{} is no directory of ours", shown(path)))
-            .hint("see what it is, and remove it")),
+        Err(Errno::LOOP | Errno::NOTDIR) => {
+            Err(Error::refused(format!("{} is no directory of ours", shown(path)))
+                .hint("see what it is, and remove it"))
+        }
         Err(errno) => Err(Error::failed(format!("cannot open {}", shown(path))).because(io::Error::from(errno))),
     }
 }

@@ -7,8 +7,8 @@ use crate::policy::admission::Admission;
 use crate::run::Happening;
 use crate::store::{Job, Run, Store as _, Transition};
 use crate::triggers::{load, plan};
-use crate::trust::hook::Copies;
 use crate::trust;
+use crate::trust::hook::Copies;
 
 impl Worker {
     /// The run as the accepted table has it, with the accepted copies that it is made of. `None`: it may not begin, and
@@ -38,7 +38,8 @@ impl Worker {
             return self.end(run, Happening::Held, reason.clone());
         }
         let row = plan::PlannedRow { policy: row.policy, runtime: row.runtime, ..job.row.clone() };
-        let now = Job { row, budget: table.policy.budget, artifacts: table.artifacts, table: table.digest, ..job.clone() };
+        let now =
+            Job { row, budget: table.policy.budget, artifacts: table.artifacts, table: table.digest, ..job.clone() };
         if now == *job {
             return Ok(Some((run.clone(), copies)));
         }

@@ -20,6 +20,7 @@ use crate::context::{self, Context, Handoff, Inputs, Package};
 use crate::error::Error;
 use crate::event::Event;
 use crate::files;
+use crate::git::readable;
 use crate::git::workspace::{self, Workspace};
 use crate::ids::Digest;
 use crate::policy::Limits;
@@ -28,8 +29,8 @@ use crate::process;
 use crate::role::Role;
 use crate::run::{Happening, State};
 use crate::runtime::{Activity, Capabilities, Class, Failure, Outcome, Runtime, SandboxProfile, Turn, Usage, registry};
-use crate::trust::hook::Copies;
 use crate::store::{Claim, Run, Store, StoreError, Transition, spool};
+use crate::trust::hook::Copies;
 
 /// The largest artifact that is kept and handed over, in bytes.
 const ARTIFACT_BYTES_MAX: u64 = 4 << 20;
@@ -260,6 +261,7 @@ impl Worker {
             mode: policy.sandbox,
             network: policy.network,
             temporary: workspace.temporary.clone(),
+            readable: readable::readable(&self.repository, &workspace, &self.environment)?,
             command_environment: self.command_environment()?,
         };
         let capabilities = runtime

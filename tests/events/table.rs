@@ -190,8 +190,7 @@ impl Ground {
         for hook in Hook::INSTALLED {
             write_program(&common.join("hooks").join(hook.as_str()), &script);
         }
-        let said =
-            terminal::on_terminal(Path::new(PROGRAM), &["install"], top, self.environment(), terminal::yes);
+        let said = terminal::on_terminal(Path::new(PROGRAM), &["install"], top, self.environment(), terminal::yes);
         assert_eq!(said.code, 0, "{}", said.text);
         self.locks.push(WorkerLock::acquire(&Layout::new(home)).unwrap().unwrap());
     }

@@ -107,8 +107,10 @@ fn it_ends_without_a_word() {
             "gave up after 1 attempt: Codex ended in the middle of the turn (exit code 4) · git orchestrator retry RUN",
         ),
     ] {
-        let script =
-            format!("#!/bin/sh\ncase $1 in --version) echo codex-cli 0.169.0;; sandbox) :;; *) {body};; esac\n");
+        let script = format!(
+            "#!/bin/sh\ncase $1 in --version) echo codex-cli 0.169.0;; sandbox) exec '{}' \"$@\";; *) {body};; esac\n",
+            real.display()
+        );
         Scene::script(&odd, &script);
         ends(&trial.run(), "failed", sentence);
     }

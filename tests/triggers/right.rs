@@ -80,7 +80,9 @@ fn the_schema_and_the_loader_agree() {
         row("on: pre-push, gate: review, requires: tester"),
         row("on: [pre-push], gate: review, requires: [tester, planner]"),
         row("on: pre-push, role: tester, when: {refs: ['!refs/tags/**', '**'], author: '*@a>', branches: main}"),
-        role("limits: {wall: 1h30m, idle: 90s, output: 512KiB, tokens: 5, attempts: 10}"),
+        role(
+            "limits: {wall: 1h30m, idle: 90s, output: 512KiB, tokens: 5, attempts: 10, memory: 2GiB, processes: 2k, file_size: 64MiB}",
+        ),
         role("commands: []"),
         "version: 1\ntriggers: []\nartifacts: {track: true}\n".to_owned(),
     ];
@@ -122,6 +124,9 @@ fn the_schema_and_the_loader_agree() {
         row("on: post-commit, role: tester, limits: {tokens: 5K}"),
         row("on: post-commit, role: tester, limits: {tokens: 0}"),
         row("on: post-commit, role: tester, limits: {attempts: 11}"),
+        row("on: post-commit, role: tester, limits: {memory: 8GB}"),
+        row("on: post-commit, role: tester, limits: {processes: none}"),
+        row("on: post-commit, role: tester, limits: {file_size: 0MiB}"),
         role("commands: ['ls | wc']"),
         role("commands: ['']"),
         role("network: no"),

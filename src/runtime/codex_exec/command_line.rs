@@ -11,8 +11,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::config::variable;
+use super::profile::Confinement;
 use super::program::Version;
-use crate::policy::SandboxMode;
 use crate::process;
 use crate::runtime::{Class, Environment, Failure, REHEARSAL, REHEARSAL_VARIABLE, SandboxProfile};
 use crate::text;
@@ -67,8 +67,10 @@ pub(super) struct Call<'a> {
     pub(super) workspace: &'a Path,
     /// The file with the answer's schema.
     pub(super) schema: &'a Path,
-    /// What confines the commands.
+    /// What the commands find and may do.
     pub(super) sandbox: &'a SandboxProfile,
+    /// What confines them.
+    pub(super) confinement: &'a Confinement,
     /// The MCP servers to switch off.
     pub(super) mcp_servers: BTreeSet<&'a str>,
     /// The skill files to switch off.
@@ -86,7 +88,10 @@ impl Call<'_> {
     pub(super) fn arguments(&self) -> Result<Vec<OsString>, Failure> {
         let mut out: Vec<OsString> = vec!["exec".into(), "--json".into(), "--color".into(), "never".into()];
         out.extend(["--skip-git-repo-check".into(), "--ignore-rules".into()]);
-        out.extend(["-s".into(), self.sandbox.mode.as_str().into(), "-C".into(), self.workspace.into()]);
+        if let Some(mode) = self.confinement.mode() {
+            out.extend(["-s".into(), mode.as_str().into()]);
+        }
+        out.extend(["-C".into(), self.workspace.into()]);
         out.extend(["--output-schema".into(), self.schema.into()]);
         for setting in self.settings()? {
             out.extend(["-c".into(), setting.into()]);
@@ -117,8 +122,9 @@ impl Call<'_> {
             out.push("web_search=\"disabled\"".to_owned());
         }
         out.push(format!("projects={{{}={{trust_level=\"untrusted\"}}}}", path(self.workspace)?));
-        out.extend(self.sandbox_settings()?);
         out.extend(self.guard.iter().cloned());
+        out.extend(self.environment_settings()?);
+        out.extend(self.confinement.settings().iter().cloned());
         // `-c` splits its key at every dot, quoted or not, so names travel in a table that is laid over the person's.
         let off = |key: String| format!("{key}={{enabled=false}}");
         if !self.mcp_servers.is_empty() {
@@ -142,7 +148,7 @@ impl Call<'_> {
         Ok(out)
     }
 
-    fn sandbox_settings(&self) -> Result<Vec<String>, Failure> {
+    fn environment_settings(&self) -> Result<Vec<String>, Failure> {
         let temporary = path(&self.sandbox.temporary)?;
         let mut variables: BTreeMap<&str, String> = BTreeMap::new();
         for (name, value) in &self.sandbox.command_environment {
@@ -161,18 +167,11 @@ impl Call<'_> {
         let names = CORE_VARIABLES.iter().copied().chain(variables.keys().copied());
         let names: Vec<String> = names.collect::<BTreeSet<_>>().into_iter().map(quoted).collect();
         let set: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut out = vec![
+        Ok(vec![
             format!("shell_environment_policy.set={{{}}}", set.join(",")),
             // Applied last, so it also removes what the person's own `set` adds.
             format!("shell_environment_policy.include_only=[{}]", names.join(",")),
-        ];
-        if self.sandbox.mode == SandboxMode::WorkspaceWrite {
-            out.push("sandbox_workspace_write.exclude_slash_tmp=true".to_owned());
-            out.push("sandbox_workspace_write.exclude_tmpdir_env_var=true".to_owned());
-            out.push(format!("sandbox_workspace_write.writable_roots=[{temporary}]"));
-            out.push(format!("sandbox_workspace_write.network_access={}", self.sandbox.network));
-        }
-        Ok(out)
+        ])
     }
 }
 
@@ -219,10 +218,20 @@ pub(super) fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::program::{PROGRAM_VARIABLE, Program};
     use super::*;
+    use crate::policy::SandboxMode;
 
-    fn call<'a>(sandbox: &'a SandboxProfile, version: &str) -> Call<'a> {
+    /// An older version's, which is told no paths of this machine.
+    fn confinement(sandbox: &SandboxProfile) -> Confinement {
+        let version = Version::parse("0.130.0").unwrap();
+        let program = Program::find(&Environment::from([(PROGRAM_VARIABLE.into(), "/bin/sh".into())])).unwrap();
+        Confinement::of(version, &program, Path::new("/w"), sandbox, &Environment::new()).unwrap()
+    }
+
+    fn call<'a>(sandbox: &'a SandboxProfile, confinement: &'a Confinement, version: &str) -> Call<'a> {
         Call {
+            confinement,
             version: Version::parse(version).unwrap(),
             workspace: Path::new("/w \"x\"\n"),
             schema: Path::new("/run/schema.json"),
@@ -236,13 +245,20 @@ mod tests {
     }
 
     fn profile(mode: SandboxMode) -> SandboxProfile {
-        SandboxProfile { mode, network: false, temporary: "/t".into(), command_environment: BTreeMap::new() }
+        SandboxProfile {
+            mode,
+            network: false,
+            temporary: "/t".into(),
+            readable: Vec::new(),
+            command_environment: BTreeMap::new(),
+        }
     }
 
     #[test]
     fn every_setting_is_one_line_of_toml_that_says_what_was_meant() {
         let sandbox = profile(SandboxMode::WorkspaceWrite);
-        let settings = call(&sandbox, "0.169.0").settings().unwrap();
+        let confinement = confinement(&sandbox);
+        let settings = call(&sandbox, &confinement, "0.169.0").settings().unwrap();
         let mut keys = BTreeSet::new();
         for setting in &settings {
             let (key, value) = setting.split_once('=').unwrap();
@@ -258,7 +274,7 @@ mod tests {
             }
         }
         assert!(keys.contains("agents.enabled") && keys.contains("web_search"));
-        let older = call(&sandbox, "0.130.0").settings().unwrap();
+        let older = call(&sandbox, &confinement, "0.130.0").settings().unwrap();
         assert!(!older.iter().any(|setting| setting.starts_with("agents.")));
     }
 
@@ -273,11 +289,12 @@ mod tests {
     #[test]
     fn what_cannot_be_told_is_refused() {
         let mut sandbox = profile(SandboxMode::ReadOnly);
-        let mut wrong = call(&sandbox, "0.169.0");
+        let confinement = confinement(&sandbox);
+        let mut wrong = call(&sandbox, &confinement, "0.169.0");
         wrong.resume = Some("--last");
         assert_eq!(wrong.arguments().unwrap_err().class, Class::Protocol);
         sandbox.command_environment.insert("A*".into(), "x".into());
-        assert_eq!(call(&sandbox, "0.169.0").arguments().unwrap_err().class, Class::Internal);
+        assert_eq!(call(&sandbox, &confinement, "0.169.0").arguments().unwrap_err().class, Class::Internal);
     }
 
     #[test]

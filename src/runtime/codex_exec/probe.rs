@@ -4,20 +4,19 @@
 //! only in the middle of a turn: without a sandbox every command fails and the turn still succeeds, without a login
 //! requests are sent and refused for twelve seconds.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use super::classify::telling_line;
-use super::command_line::{quoted, rehearsal};
+use super::command_line::rehearsal;
 use super::config::{Config, Login, home, variable};
-use super::program::{Program, SHORT_CALL, Version};
+use super::preflight;
+use super::program::{Program, SHORT_CALL};
 use crate::process;
 use crate::runtime::{Capabilities, Class, Environment, Failure, SandboxProfile};
 use crate::text;
 
 /// What to install where Codex's sandbox finds no user namespaces.
-const SANDBOX_FIX: &str = if cfg!(target_os = "linux") {
+pub(super) const SANDBOX_FIX: &str = if cfg!(target_os = "linux") {
     "sudo sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0 user.max_user_namespaces=15000"
 } else {
     "codex doctor"
@@ -35,16 +34,16 @@ pub(super) async fn probe(
     check_home(&environment)?;
     let config = Config::read(&environment)?;
     let (sandboxed, logged_in) = tokio::join!(
-        check_sandbox(&program, version, &environment, sandbox, directory),
+        preflight::prove(&program, version, &environment, sandbox, directory),
         check_login(&program, &config, &environment, directory)
     );
-    sandboxed?;
+    let confinement = sandboxed?;
     logged_in?;
     Ok(Capabilities {
         version: version.to_string(),
         resumes: true,
         asks: true,
-        sandbox: format!("Codex's own, {}", sandbox.mode.as_str()),
+        sandbox: confinement.described(sandbox.mode),
     })
 }
 
@@ -72,32 +71,6 @@ fn check_home(environment: &Environment) -> Result<(), Failure> {
         return Err(Failure::new(Class::Sandbox, message).fix("unset CODEX_HOME"));
     }
     Ok(())
-}
-
-/// Runs nothing, by the one program that is always there, in the sandbox. The mode is pinned: with `danger-full-access` in the person's configuration Codex would
-/// run it without any and report success.
-async fn check_sandbox(
-    program: &Program,
-    version: Version,
-    environment: &Environment,
-    sandbox: &SandboxProfile,
-    directory: &Path,
-) -> Result<(), Failure> {
-    let mode = format!("sandbox_mode={}", quoted(sandbox.mode.as_str()));
-    let mut said = String::new();
-    for form in version.sandbox_forms() {
-        let mut arguments: Vec<OsString> = vec!["sandbox".into()];
-        arguments.extend(form.iter().map(OsString::from));
-        arguments.extend(["-c".into(), mode.clone().into(), "--".into(), "/bin/sh".into(), "-c".into(), ":".into()]);
-        match process::capture(&program.path, &arguments, directory, environment, SHORT_CALL).await {
-            Ok(answer) if answer.status.success() => return Ok(()),
-            Ok(answer) => String::from_utf8_lossy(&answer.stderr).as_ref().clone_into(&mut said),
-            Err(error) => return Err(unanswered("codex sandbox", &error)),
-        }
-    }
-    let said = super::classify::shown(telling_line(&said));
-    let system = if cfg!(target_os = "linux") { " (it needs unprivileged user namespaces)" } else { "" };
-    Err(Failure::new(Class::Sandbox, format!("Codex's sandbox does not work here{system}: {said}")).fix(SANDBOX_FIX))
 }
 
 async fn check_login(
@@ -129,7 +102,7 @@ async fn check_login(
     }
 }
 
-fn unanswered(call: &str, error: &io::Error) -> Failure {
+pub(super) fn unanswered(call: &str, error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::TimedOut {
         let limit = text::duration(SHORT_CALL);
         return Failure::new(Class::Stalled, format!("`{call}` did not answer within {limit}"));

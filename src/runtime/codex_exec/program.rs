@@ -186,6 +186,11 @@ impl Version {
         }
     }
 
+    /// Whether permission profiles hold as they were measured: with 0.169.0, on Linux.
+    pub fn has_profiles(self) -> bool {
+        cfg!(target_os = "linux") && self >= Self { major: 0, minor: 169, patch: 0 }
+    }
+
     /// Whether `-c agents.enabled=false` is understood: 0.130 ends with an error over it.
     pub fn has_agents_switch(self) -> bool {
         self >= Self { major: 0, minor: 163, patch: 0 }

@@ -23,6 +23,7 @@ use super::classify::{died, telling_line, turn_failed};
 use super::command_line::{Call, rehearsal};
 use super::config::{self, Config};
 use super::guard::{self, Guard};
+use super::profile::Confinement;
 use super::program::Program;
 use super::rollout::{self, Found, Streamed};
 use super::stream;
@@ -71,11 +72,14 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
     if let Some(remark) = guard.remark() {
         (turn.sink)(remark);
     }
+    let confinement = Confinement::of(version, &program, turn.workspace, turn.sandbox, &environment)?;
+    let _placeholders = confinement.hold_places();
     let call = Call {
         version,
         workspace: turn.workspace,
         schema: &schema,
         sandbox: turn.sandbox,
+        confinement: &confinement,
         mcp_servers: config.mcp_servers(),
         skills,
         resume: turn.resume.map(|(thread, _)| thread),

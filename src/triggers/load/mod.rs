@@ -219,9 +219,8 @@ fn document(
     let triggers =
         reader.required(&fields, "triggers", "the table", "add `triggers:` with a list of rows, or `triggers: []`");
     let triggers = triggers.map(|node| rows::rows(reader, node, vocabulary, line_of)).unwrap_or_default();
-    let (policy, from) = fields
-        .get("policy")
-        .map_or_else(|| (Policy::default(), None), |node| policy::policy(reader, node, vocabulary));
+    let (policy, from) =
+        fields.get("policy").map_or_else(|| (Policy::default(), None), |node| policy::policy(reader, node, vocabulary));
     let artifacts = fields.get("artifacts").map_or_else(ArtifactRules::default, |node| policy::artifacts(reader, node));
     let hook = fields.get("hook").map_or_else(HookRules::default, |node| policy::hook(reader, node));
     let default_runtime = || vocabulary.runtimes.first().map_or_else(String::new, |name| (*name).to_owned());

@@ -18,7 +18,8 @@ pub(super) const KEYS: &[&str] = &["autonomy", "roles", "budget", "from"];
 /// The keys of a role's entry.
 pub(super) const ROLE_KEYS: &[&str] = &["sandbox", "network", "commands", "limits"];
 /// The keys of `limits`.
-pub(super) const LIMIT_KEYS: &[&str] = &["wall", "idle", "output", "tokens", "attempts"];
+pub(super) const LIMIT_KEYS: &[&str] =
+    &["wall", "idle", "output", "tokens", "attempts", "memory", "processes", "file_size"];
 /// The keys of `budget`.
 pub(super) const BUDGET_KEYS: &[&str] = &["runs_per_day", "tokens_per_day"];
 /// The keys of `artifacts`.
@@ -30,11 +31,7 @@ pub(super) const HOOK_KEYS: &[&str] = &["quiet"];
 const MAX_ATTEMPTS: u32 = 10;
 
 /// The `policy` section, and the ref that the table is to be read from.
-pub(super) fn policy(
-    reader: &mut Reader<'_>,
-    node: &Node,
-    vocabulary: &Vocabulary<'_>,
-) -> (Policy, Option<String>) {
+pub(super) fn policy(reader: &mut Reader<'_>, node: &Node, vocabulary: &Vocabulary<'_>) -> (Policy, Option<String>) {
     let Some(fields) = reader.fields(node, "`policy`", KEYS) else { return (Policy::default(), None) };
     let levels = Autonomy::ALL.map(|level| (level.as_str(), level));
     let autonomy =
@@ -106,6 +103,9 @@ pub(super) fn limits(reader: &mut Reader<'_>, node: &Node) -> LimitOverrides {
         output_bytes: fields.get("output").and_then(|node| reader.parsed(node, "`output`", values::size)),
         tokens: fields.get("tokens").and_then(|node| reader.parsed(node, "`tokens`", values::count)),
         attempts: fields.get("attempts").and_then(|node| attempts(reader, node)),
+        memory_bytes: fields.get("memory").and_then(|node| reader.parsed(node, "`memory`", values::memory)),
+        processes: fields.get("processes").and_then(|node| reader.parsed(node, "`processes`", values::processes)),
+        file_bytes: fields.get("file_size").and_then(|node| reader.parsed(node, "`file_size`", values::file_size)),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each function takes the text of one value and gives what it means, or a [`Complaint`] that says what to write
 //! instead. They know nothing of places; the caller adds those.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use regex::{Regex, RegexBuilder};
@@ -129,6 +130,31 @@ pub(super) fn quiet_time(text: &str) -> Result<Duration, Complaint> {
 
 /// `4MiB`, `512KiB`, `1GiB`, `4096B`: a whole number of bytes with a unit, from 1 KiB to 1 GiB.
 pub(super) fn size(text: &str) -> Result<u64, Complaint> {
+    bytes_within(text, 1 << 10..=1 << 30, "write a size between `1KiB` and `1GiB`, such as `4MiB`")
+}
+
+/// A size of what a run may hold in memory, from 512 MiB to 1 TiB. With less, a runtime does not start.
+pub(super) fn memory(text: &str) -> Result<u64, Complaint> {
+    bytes_within(text, 512 << 20..=1 << 40, "write a size between `512MiB` and `1024GiB`, such as `8GiB`")
+}
+
+/// A size of one file, from 16 MiB to 1 TiB. With less, a runtime cannot keep its own record.
+pub(super) fn file_size(text: &str) -> Result<u64, Complaint> {
+    bytes_within(text, 16 << 20..=1 << 40, "write a size between `16MiB` and `1024GiB`, such as `1GiB`")
+}
+
+/// A number of processes and threads, from 128 to a million. With fewer, a runtime does not start.
+pub(super) fn processes(text: &str) -> Result<u64, Complaint> {
+    let number = count(text)?;
+    if !(128..=1_000_000).contains(&number) {
+        let message = format!("`{}` is not a number of processes this can be", text::one_line(text));
+        let help = "write a number from `128` to `1M`, such as `1024`: threads count, and the runtime has some itself";
+        return Err(Complaint::new(message, "out of range", help));
+    }
+    Ok(number)
+}
+
+fn bytes_within(text: &str, range: RangeInclusive<u64>, help_range: &str) -> Result<u64, Complaint> {
     let shown = text::one_line(text);
     let (number, unit) = split_number(text);
     let factor = match unit {
@@ -149,11 +175,11 @@ pub(super) fn size(text: &str) -> Result<u64, Complaint> {
         }
     };
     let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
-    bytes.filter(|bytes| (1 << 10..=1 << 30).contains(bytes)).ok_or_else(|| {
+    bytes.filter(|bytes| range.contains(bytes)).ok_or_else(|| {
         Complaint::new(
             format!("`{shown}` is not a size this can be"),
             if number.is_empty() { "a number is missing" } else { "out of range" },
-            "write a size between `1KiB` and `1GiB`, such as `4MiB`",
+            help_range,
         )
     })
 }
@@ -307,6 +333,10 @@ mod tests {
         for text in ["", "4", "4MB", "MiB", "2GiB", "0KiB", "1B", "4.5MiB", "99999999999999999999GiB"] {
             assert!(size(text).is_err(), "{text}");
         }
+        assert_eq!((memory("8GiB").unwrap(), file_size("16MiB").unwrap()), (8 << 30, 16 << 20));
+        assert_eq!((processes("128").unwrap(), processes("1M").unwrap()), (128, 1_000_000));
+        assert!(memory("64MiB").is_err() && file_size("1MiB").is_err() && memory("2048GiB").is_err());
+        assert!(processes("127").is_err() && processes("2M").is_err() && processes("many").is_err());
         for text in ["", "k", "0", "5K", "1.5M", "-1", "9999999999999999999", "99999999999999999999", "1_000"] {
             assert!(count(text).is_err(), "{text}");
         }

@@ -51,6 +51,7 @@ impl World {
             mode: SandboxMode::WorkspaceWrite,
             network: false,
             temporary: self.root.path().into(),
+            readable: Vec::new(),
             command_environment: std::collections::BTreeMap::new(),
         };
         let mut turn = Turn {
