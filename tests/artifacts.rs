@@ -528,6 +528,7 @@ fn the_inbox_lists_what_waits() {
         state,
         reason: reason.to_owned(),
         attempt: 1,
+        resumed: 0,
         not_before: None,
         cancel_requested: false,
         superseded_by: None,

@@ -4,10 +4,10 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
 use std::process::Output;
 
 use orchestrator::rehearsal::{Scripted, Server};
+use support::person::{Terminal, agreed};
 use support::{PROGRAM, Scene, codex, text};
 
 const TABLE: &str = "\
@@ -38,22 +38,10 @@ fn scene(table: &str) -> Scene {
     scene
 }
 
-/// Runs the program at a terminal of its own and types `answer`.
-fn at_a_terminal(scene: &Scene, arguments: &[&str], answer: &str) -> String {
-    // script(1) gives a command a terminal without any code of ours that could be wrong about one.
-    let line = shlex::try_join(std::iter::once(PROGRAM).chain(arguments.iter().copied())).unwrap();
-    let mut child = scene
-        .command("script")
-        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(answer.as_bytes()).unwrap();
-    let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    child.wait().unwrap();
-    said
+/// Approves HEAD as a person does.
+fn approve(scene: &Scene) {
+    let (code, said) = agreed(scene, &["approve"]);
+    assert!(code == 0 && said.contains("approved the tree of"), "{said}");
 }
 
 #[test]
@@ -80,8 +68,15 @@ fn a_push_waits_for_the_roles_and_for_a_person() {
     assert_eq!(piped.status.code(), Some(3), "{}", text(&piped.stderr));
     assert!(!push(&scene, &["main"]).status.success());
 
-    let said = at_a_terminal(&scene, &["approve"], "y\n");
-    assert!(said.contains("approved the tree of"), "{said}");
+    // Nor is a script at a terminal: it would have to read the question.
+    for line in [format!("yes | '{PROGRAM}' approve"), format!("'{PROGRAM}' approve")] {
+        let mut terminal = Terminal::shell(&scene, &line);
+        assert!(terminal.word().is_some());
+        let (code, said) = terminal.types("yes");
+        assert!(code == 3 && said.contains("nothing was changed"), "{said}");
+    }
+    assert!(!push(&scene, &["main"]).status.success());
+    approve(&scene);
     let passed = push(&scene, &["main"]);
     assert!(passed.status.success(), "{}", text(&passed.stderr));
 
@@ -133,7 +128,7 @@ fn a_fail_a_rehearsal_and_an_approval_from_before_open_nothing() {
     scene.git(&["add", "."]);
     scene.ok(&["pause"]);
     scene.git(&["commit", "--quiet", "-m", "one"]);
-    at_a_terminal(&scene, &["approve"], "y\n");
+    approve(&scene);
     scene.ok(&["resume"]);
     assert_eq!(scene.wait(), 0);
     let said = text(&push(&scene, &["main"]).stderr);
@@ -142,19 +137,19 @@ fn a_fail_a_rehearsal_and_an_approval_from_before_open_nothing() {
     scene.set("GIT_ORCHESTRATOR_REHEARSAL", server.url());
     scene.commit("Makefile", "test:\n\t@echo one passed\n", "two");
     assert_eq!(scene.wait(), 0);
-    at_a_terminal(&scene, &["approve"], "y\n");
+    approve(&scene);
     let said = text(&push(&scene, &["main"]).stderr);
     assert!(said.contains("tester's result is a rehearsal"), "{said}");
     scene.unset("GIT_ORCHESTRATOR_REHEARSAL");
 
     scene.ok(&["pause"]);
     scene.commit("a", "3", "three");
-    at_a_terminal(&scene, &["approve"], "y\n");
+    approve(&scene);
     scene.ok(&["resume"]);
     assert_eq!(scene.wait(), 0);
     let said = text(&push(&scene, &["main"]).stderr);
     assert!(said.contains("it was approved before the last of these results was there"), "{said}");
-    at_a_terminal(&scene, &["approve"], "y\n");
+    approve(&scene);
     assert!(push(&scene, &["main"]).status.success());
 }
 
@@ -221,11 +216,11 @@ fn a_result_about_the_last_commit_opens_no_push_of_two() {
     scene.wait();
     scene.commit("two", "2", "two");
     assert_eq!(scene.wait(), 0, "{}", scene.ok(&["status"]));
-    at_a_terminal(&scene, &["approve"], "y\n");
+    approve(&scene);
     let said = text(&push(&scene, &["main"]).stderr);
     assert!(said.contains("architect looked at what changed since") && said.contains("--since"), "{said}");
     scene.ok(&["run", "architect", "--since", "origin/main", "--wait"]);
-    at_a_terminal(&scene, &["approve"], "y\n");
+    approve(&scene);
     let passed = push(&scene, &["main"]);
     assert!(passed.status.success(), "{}", text(&passed.stderr));
 }

@@ -7,16 +7,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::reads::{Ends, was_opened};
-use super::{CommandEvidence, Evidence, FileCounts};
+use super::{CommandEvidence, Evidence, FileCounts, RefusedEvidence};
 use crate::clock::Timestamp;
 use crate::context::{Context, Inclusion};
 use crate::git::workspace::Changes;
 use crate::policy::gatekeeper::{Action, AllowList, Gatekeeper as _, Verdict};
 use crate::policy::{Limits, RolePolicy, SandboxMode};
 use crate::runtime::activity::{Activity, Recorded, Status};
+use crate::runtime::refusals::{allowed_by_a_person, described, refusals};
+use crate::text;
 
 /// How many names or commands one list of the evidence holds; what is more is counted in its last entry.
 pub(super) const LISTED: usize = 500;
+
+/// How much of what was refused is kept, in characters: an agent may ask for a script of many pages.
+const REFUSED_CHARS: usize = 2000;
 
 /// A finished command of the record.
 pub(super) struct Executed {
@@ -124,6 +129,25 @@ pub(super) fn gather(context: &Context, executed: &[Executed], ends: &Ends<'_>, 
         })
         .collect();
     evidence
+}
+
+/// Fills in what the gatekeeper decided beyond the list, of the thread that answered.
+pub(super) fn note_decisions(evidence: &mut Evidence, activities: &[Recorded]) {
+    let attempts = attempts_of_last_thread(activities);
+    let of_thread = || activities.iter().filter(|recorded| attempts.contains(&recorded.attempt));
+    let allowed = allowed_by_a_person(of_thread());
+    evidence.unlisted.retain(|line| !allowed.contains(line));
+    evidence.refused = refusals(of_thread())
+        .into_iter()
+        .map(|refusal| RefusedEvidence {
+            what: text::clipped(&described(&refusal.action), REFUSED_CHARS).into_owned(),
+            rule: refusal.decision.rule,
+            could_be_allowed: refusal.decision.verdict == Verdict::Escalate,
+            times: refusal.times,
+        })
+        .filter(|refused| !allowed.contains(&refused.what))
+        .collect();
+    evidence.allowed_by_a_person = allowed.into_iter().collect();
 }
 
 /// The lines that the allow-list would not have let pass, each once: not every runtime asks before it executes.

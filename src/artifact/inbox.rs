@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::Artifact;
-use super::markdown::{code, inline};
+use super::markdown::{code, inline, plural};
 use crate::files;
 use crate::run::State;
 use crate::store::layout::{DIRECTORY, Layout};
@@ -40,7 +40,7 @@ pub fn inbox(home: &Path, runs: &[Run]) -> String {
     let before = out.len();
     let of = |states: &[State]| -> Vec<&Run> { runs.iter().filter(|run| states.contains(&run.state)).collect() };
     section(&mut out, "Waiting for an answer", &of(&[State::Waiting]), |run| {
-        format!("`git orchestrator show {}` shows the questions.", run.id.short())
+        format!("`git orchestrator review {}` shows what it asks, and what to type.", run.id.short())
     });
     section(&mut out, "Held", &of(&[State::Held]), |run| {
         let id = run.id.short();
@@ -106,5 +106,9 @@ fn page_link(home: &Path, run: &Run) -> Option<String> {
     let target = page.strip_prefix(DIRECTORY)?.strip_prefix('/')?;
     let plain = target.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_'));
     let mark = if artifact.envelope.rehearsal { " (rehearsal)" } else { "" };
-    plain.then(|| format!("[{target}]({target}){mark}"))
+    let refused = match artifact.evidence.refused.len() {
+        0 => String::new(),
+        count => format!(" · {} refused by the policy", plural(count, "action")),
+    };
+    plain.then(|| format!("[{target}]({target}){mark}{refused}"))
 }

@@ -55,9 +55,12 @@ pub struct Submission<'a> {
 pub fn judge(submission: &Submission<'_>) -> Result<Judgement, Vec<String>> {
     let Submission { role, answer, context, activities, repository, change, checkout } = *submission;
     let executed = evidence::executed(activities);
-    let evidence = evidence::gather(context, &executed, &Ends::of(change, repository), checkout);
+    let mut evidence = evidence::gather(context, &executed, &Ends::of(change, repository), checkout);
+    evidence::note_decisions(&mut evidence, activities);
     let mut case = Case {
         context,
+        // What a person allowed counts as if it were listed, for this run.
+        commands: context.commands.iter().chain(&evidence.allowed_by_a_person).cloned().collect(),
         executed: &executed,
         repository,
         commit: &change.head,
@@ -100,9 +103,11 @@ pub fn judge(submission: &Submission<'_>) -> Result<Judgement, Vec<String>> {
         &mut evidence.quotes_missing,
         &mut evidence.claims_unproven,
         &mut evidence.unlisted,
+        &mut evidence.allowed_by_a_person,
     ] {
         list.truncate(LISTED);
     }
+    evidence.refused.truncate(LISTED);
     Ok(Judgement { answer, conclusion, favourable, evidence, headline, questions })
 }
 
@@ -128,6 +133,7 @@ fn parsed<T: DeserializeOwned>(answer: &str) -> Result<T, Vec<String>> {
 /// What a judgement gathers.
 struct Case<'a> {
     context: &'a Context,
+    commands: Vec<String>,
     executed: &'a [Executed],
     repository: &'a Repository,
     commit: &'a Oid,
@@ -359,8 +365,7 @@ impl Case<'_> {
 
     /// Of each command of this kind the last time it was executed.
     fn last_runs(&self, kind: fn(&Executed, &[String]) -> bool) -> Vec<&Executed> {
-        let runs: Vec<&Executed> =
-            self.executed.iter().filter(|executed| kind(executed, &self.context.commands)).collect();
+        let runs: Vec<&Executed> = self.executed.iter().filter(|executed| kind(executed, &self.commands)).collect();
         let is_last = |i: usize, run: &Executed| runs.iter().skip(i + 1).all(|later| later.words != run.words);
         runs.iter().enumerate().filter(|(i, run)| is_last(*i, run)).map(|(_, run)| *run).collect()
     }
@@ -382,7 +387,7 @@ impl Case<'_> {
             reasons.push("the record shows no test command that was executed".to_owned());
         } else if let Some(test) = tests.iter().find(|test| suites::shows_failure(test)) {
             reasons.push(format!("`{}` ended with exit code 0 and printed that tests failed", test.line));
-        } else if tests.iter().all(|test| suites::shows_no_test(test, &self.context.commands)) {
+        } else if tests.iter().all(|test| suites::shows_no_test(test, &self.commands)) {
             reasons.push("the output of the test commands shows no executed test".to_owned());
         }
         if let Some(claim) = self.evidence.claims_unproven.first() {

@@ -74,6 +74,12 @@ pub struct Evidence {
     /// Lines that were executed although `commands` does not list them, each once.
     #[serde(default)]
     pub unlisted: Vec<String>,
+    /// Lines that a person allowed this run beyond `commands`.
+    #[serde(default)]
+    pub allowed_by_a_person: Vec<String>,
+    /// What the gatekeeper refused.
+    #[serde(default)]
+    pub refused: Vec<RefusedEvidence>,
 }
 
 /// How many changed files were read and how many were not.
@@ -100,6 +106,20 @@ pub struct CommandEvidence {
     pub exit_code: Option<i32>,
     /// How long it took, in milliseconds.
     pub millis: u64,
+}
+
+/// One thing that the gatekeeper refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RefusedEvidence {
+    /// What, in the words it was asked for.
+    pub what: String,
+    /// The rule that refused it.
+    pub rule: String,
+    /// A person could have allowed it.
+    pub could_be_allowed: bool,
+    /// How often it was asked for.
+    pub times: u32,
 }
 
 /// A checked answer.

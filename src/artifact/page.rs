@@ -348,6 +348,10 @@ impl Page {
                 self.line(format!("  - and {more} more"));
             }
         }
+        for line in &evidence.allowed_by_a_person {
+            self.line(format!("- A person allowed {}, once.", code(&text::clipped(line, LINE))));
+        }
+        self.refused(evidence);
         if evidence.commands.is_empty() {
             self.line("- No command was executed.");
             return;
@@ -357,6 +361,21 @@ impl Page {
             let took = text::duration(Duration::from_millis(command.millis));
             let line = text::clipped(&command.command, LINE);
             self.line(format!("  - {} {}, {took}", code(&line), exit(command.exit_code)));
+        }
+    }
+
+    fn refused(&mut self, evidence: &Evidence) {
+        if evidence.refused.is_empty() {
+            return;
+        }
+        self.line(format!("- **Refused by the policy:** {}.", plural(evidence.refused.len(), "action")));
+        for refused in evidence.refused.iter().take(BEYOND) {
+            let times = if refused.times > 1 { format!(", {} times", refused.times) } else { String::new() };
+            let what = code(&text::clipped(&refused.what, LINE));
+            self.line(format!("  - {what} ({}{times})", inline(&refused.rule)));
+        }
+        if let more @ 1.. = evidence.refused.len().saturating_sub(BEYOND) {
+            self.line(format!("  - and {more} more"));
         }
     }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::progress::{self, LiveLine, Tail, activity_line};
+use super::progress::{self, LiveLine, Tail, activity_line, verbose_line};
 use super::ui::{DIM, Ui, state_style};
 use super::world::World;
 use crate::error::Result;
@@ -20,6 +20,9 @@ pub struct Args {
     /// Go on printing as things happen; ends with the run
     #[arg(long, short)]
     follow: bool,
+    /// Tell also what the policy allowed, with the rule that did
+    #[arg(long, short)]
+    verbose: bool,
     /// How many lines of the past to print
     #[arg(long, default_value_t = 200, value_name = "N")]
     limit: usize,
@@ -101,7 +104,7 @@ fn one(ui: &mut Ui, world: &mut World, mut run: Run, args: &Args) -> Result<Exit
                 history(ui, world, line, args.json)?;
                 seen = line.seq;
             }
-            activity(ui, &recorded, args.json)?;
+            activity(ui, &recorded, args)?;
         }
         for line in transitions {
             history(ui, world, line, args.json)?;
@@ -119,10 +122,11 @@ fn one(ui: &mut Ui, world: &mut World, mut run: Run, args: &Args) -> Result<Exit
     }
 }
 
-fn activity(ui: &mut Ui, recorded: &Recorded, as_json: bool) -> Result<()> {
-    if as_json {
+fn activity(ui: &mut Ui, recorded: &Recorded, args: &Args) -> Result<()> {
+    let line = if args.verbose { verbose_line(&recorded.activity) } else { activity_line(&recorded.activity) };
+    if args.json {
         ui.json(&json!({ "schema": 1, "kind": "activity", "line": recorded }))?;
-    } else if let Some(line) = activity_line(&recorded.activity) {
+    } else if let Some(line) = line {
         let line = match ui.width() {
             // The time and the gap before the line.
             Some(width) => text::clipped(&line, width.saturating_sub(24)).into_owned(),

@@ -11,8 +11,10 @@ pub mod json;
 pub mod log;
 pub mod notice;
 pub mod policy;
+pub mod person;
 pub mod progress;
 pub mod queue;
+pub mod review;
 pub mod run;
 pub mod schema;
 pub mod show;
@@ -66,6 +68,7 @@ enum Command {
     Run(run::Args),
     Cancel(queue::CancelArgs),
     Retry(queue::RetryArgs),
+    Review(review::Args),
     Approve(verdict::ApproveArgs),
     Reject(verdict::RejectArgs),
     Trust(trust::Args),
@@ -143,6 +146,7 @@ fn execute(ui: &mut Ui, command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::execute(ui, &args),
         Command::Cancel(args) => queue::cancel(ui, &args),
         Command::Retry(args) => queue::retry(ui, &args),
+        Command::Review(args) => review::execute(ui, &args),
         Command::Approve(args) => verdict::approve(ui, &args),
         Command::Reject(args) => verdict::reject(ui, &args),
         Command::Trust(args) => trust::execute(ui, &args),

@@ -12,9 +12,12 @@ use super::ui::{BOLD, CYAN, DIM, Ui, state_style};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::ids::RunId;
+use crate::policy::gatekeeper::Verdict;
+use crate::policy::{Action, Decision};
 use crate::run::State;
 use crate::runtime::Activity;
 use crate::runtime::activity::{Recorded, Status};
+use crate::runtime::refusals::{described, is_by_a_person};
 use crate::store::Run;
 use crate::text;
 
@@ -23,6 +26,9 @@ pub const INTERVAL: Duration = Duration::from_millis(120);
 
 /// The most that is read of a record at once, in bytes; the rest comes with the next look.
 const CHUNK_BYTES: u64 = 1 << 20;
+
+/// How much of an action a line about a decision repeats, in characters.
+const DECIDED_CHARS: usize = 120;
 
 /// Waits for one interval.
 #[expect(clippy::disallowed_methods, reason = "looks at what another process writes; nothing announces it")]
@@ -234,9 +240,7 @@ pub fn activity_line(activity: &Activity) -> Option<String> {
             let done = items.iter().filter(|item| item.completed).count();
             format!("to do: {done} of {} done", items.len())
         }
-        Activity::Decided { decision, .. } if decision.verdict != crate::policy::gatekeeper::Verdict::Allow => {
-            format!("refused by `{}`: {}", text::one_line(&decision.rule), text::one_line(&decision.reason))
-        }
+        Activity::Decided { action, decision } => return decision_line(action, decision),
         Activity::Warning { message } => format!("warning: {}", text::one_line(message)),
         Activity::Retrying { message } => format!("reconnects: {}", text::one_line(message)),
         Activity::TurnFailed { message } => format!("failed: {}", text::one_line(message)),
@@ -247,10 +251,33 @@ pub fn activity_line(activity: &Activity) -> Option<String> {
         Activity::ThreadStarted { .. }
         | Activity::PatchStarted { .. }
         | Activity::ToolStarted { .. }
-        | Activity::Decided { .. }
         | Activity::Unknown { .. } => return None,
     };
     Some(line)
+}
+
+/// What the gatekeeper said; `None` for what it allowed by its list, which is told by what became of it.
+fn decision_line(action: &Action, decision: &Decision) -> Option<String> {
+    let rule = text::one_line(&decision.rule);
+    let what = text::one_line(&described(action));
+    let what = text::clipped(&what, DECIDED_CHARS);
+    match decision.verdict {
+        Verdict::Allow if is_by_a_person(decision) => Some(format!("{rule}: {what}")),
+        Verdict::Allow => None,
+        Verdict::Deny => Some(format!("refused: {what} ({rule}: {})", text::one_line(&decision.reason))),
+        Verdict::Escalate => Some(format!("refused for now: {what} ({rule}: {})", text::one_line(&decision.reason))),
+    }
+}
+
+/// [`activity_line`], and what the gatekeeper allowed by its list.
+pub fn verbose_line(activity: &Activity) -> Option<String> {
+    match activity {
+        Activity::Decided { action, decision } if decision.verdict == Verdict::Allow => {
+            let what = text::one_line(&described(action));
+            Some(format!("allowed: {} ({})", text::clipped(&what, DECIDED_CHARS), text::one_line(&decision.rule)))
+        }
+        other => activity_line(other),
+    }
 }
 
 fn word(status: Status) -> &'static str {

@@ -73,8 +73,10 @@ pub fn retry(ui: &mut Ui, args: &RetryArgs) -> Result<ExitCode> {
     } else if run.state.is_terminal() {
         (world.ledger.enqueue_again(run.id)?, "queued again")
     } else {
-        return Err(Error::refused(format!("run {} is {}: it has not ended", run.id.short(), run.state))
-            .hint(format!("`git orchestrator wait {0}`, or `cancel {0}` first", run.id.short())));
+        let answer = (run.state == State::Waiting).then(|| format!("`git orchestrator review {}`", run.id.short()));
+        return Err(Error::refused(format!("run {} is {}: it has not ended", run.id.short(), run.state)).hint(
+            answer.unwrap_or_else(|| format!("`git orchestrator wait {0}`, or `cancel {0}` first", run.id.short())),
+        ));
     };
     artifact::refresh_inbox(&world.layout, &world.ledger)?;
     world.worker()?;

@@ -5,16 +5,24 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::json::RunView;
+use super::progress::Tail;
+use super::review;
 use super::ui::{BOLD, DIM, Ui, state_style};
 use super::world::{Named, World};
+use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::run::State;
+use crate::runtime::refusals::{Refusal, described, refusals};
+use crate::store::question::Standing;
 use crate::store::{Run, Store as _};
 use crate::text;
 
 /// The largest artifact that is shown, in bytes.
 const ARTIFACT_BYTES_MAX: u64 = 8 << 20;
+
+/// How many refused actions a page lists.
+const REFUSALS_SHOWN: usize = 20;
 
 /// Show a run with its artifact, or everything about a commit
 #[derive(Debug, clap::Args)]
@@ -83,12 +91,27 @@ fn artifact(world: &World, run: &Run, extension: &str) -> Result<Option<String>>
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
+/// What the gatekeeper refused the run, in all its attempts, by its record.
+fn refused(world: &World, run: &Run) -> Vec<Value> {
+    let record = Tail::new(world.run_directory(run).join("events.jsonl")).read();
+    let found = refusals(&record).into_iter();
+    found
+        .map(|Refusal { action, decision, times, said }| {
+            json!({ "action": action, "verdict": decision.verdict, "rule": decision.rule, "reason": decision.reason,
+                    "times": times, "said": said })
+        })
+        .collect()
+}
+
 fn view(world: &World, run: &Run) -> Result<Value> {
+    let (questions, now) = (world.ledger.questions(run.id)?, Timestamp::now());
     let artifact = artifact(world, run, "json")?.and_then(|text| serde_json::from_str::<Value>(&text).ok());
     Ok(json!({
         "run": RunView::of(run, world.layout.home(), &world.run_directory(run)),
         "history": world.ledger.history(Some(run.id), 1000)?,
         "steps": world.ledger.steps(run.id)?,
+        "questions": questions.iter().map(|question| review::View::of(run, question, now)).collect::<Vec<_>>(),
+        "refused": refused(world, run),
         "artifact": artifact,
     }))
 }
@@ -116,7 +139,7 @@ fn page(ui: &mut Ui, world: &World, run: &Run) -> Result<()> {
     }
     let mut facts = vec![format!("row {}", job.row.trigger), job.row.runtime.clone()];
     if run.attempt > 0 {
-        facts.push(format!("attempt {} of {}", run.attempt, job.policy().limits.attempts));
+        facts.push(format!("attempt {} of {}", run.tries(), job.policy().limits.attempts));
     }
     if let (Some(started), Some(finished)) = (run.started_at, run.finished_at) {
         facts.push(text::duration(finished.since(started)));
@@ -134,6 +157,7 @@ fn page(ui: &mut Ui, world: &World, run: &Run) -> Result<()> {
     for step in world.ledger.steps(run.id)? {
         ui.line(format!("  {DIM}{:<10}{DIM:#} {}", step.name, text::one_line(&step.note)))?;
     }
+    decisions(ui, world, run)?;
     match artifact(world, run, "md")? {
         Some(page) => {
             ui.line("")?;
@@ -143,6 +167,38 @@ fn page(ui: &mut Ui, world: &World, run: &Run) -> Result<()> {
             ui.line(format!("  the artifact is gone: {}", text::one_line(&run.artifacts.join(", "))))?;
         }
         None => {}
+    }
+    Ok(())
+}
+
+/// What the policy refused, and what persons said about it.
+fn decisions(ui: &mut Ui, world: &World, run: &Run) -> Result<()> {
+    let record = Tail::new(world.run_directory(run).join("events.jsonl")).read();
+    let found = refusals(&record);
+    for (at, refusal) in found.iter().take(REFUSALS_SHOWN).enumerate() {
+        let name = if at == 0 { "refused" } else { "" };
+        let what = text::one_line(&described(&refusal.action));
+        let rule = text::one_line(&refusal.decision.rule);
+        let line = format!("{} × {what}", refusal.times);
+        // The rule stands at the end whatever the width.
+        let room = ui.width().map_or(usize::MAX, |width| width.saturating_sub(16 + rule.chars().count()).max(20));
+        ui.line(format!("  {DIM}{name:<10}{DIM:#} {} ({rule})", text::clipped(&line, room)))?;
+    }
+    if let more @ 1.. = found.len().saturating_sub(REFUSALS_SHOWN) {
+        ui.line(format!("  {:<10} and {more} more · git orchestrator log {}", "", run.id.short()))?;
+    }
+    let now = Timestamp::now();
+    for question in world.ledger.questions(run.id)? {
+        let standing = question.standing(run.state, now);
+        let next = if standing == Standing::Open {
+            format!(" · git orchestrator review {}", question.id())
+        } else {
+            String::new()
+        };
+        let what = text::one_line(&described(&question.action));
+        let room = ui.width().map_or(usize::MAX, |width| width.saturating_sub(30 + next.chars().count()).max(20));
+        let what = text::clipped(&what, room);
+        ui.line(format!("  {DIM}{:<10}{DIM:#} {} {what}: {}{next}", "asked", question.id(), review::word(standing)))?;
     }
     Ok(())
 }

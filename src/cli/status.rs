@@ -4,11 +4,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::json::{self, RunView};
+use super::review;
 use super::ui::{BOLD, DIM, Ui, YELLOW, cell, state_style};
 use super::world::World;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::run::State;
+use crate::runtime::refusals::described;
+use crate::store::question::Question;
 use crate::store::{Filter, Run, Store as _, spool};
 use crate::text;
 use crate::trust::held::is_held_for_trust;
@@ -47,7 +50,7 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
             set_aside: spool::set_aside_count(&world.layout),
             counts: counts.iter().map(|(state, n)| (state.as_str(), *n)).collect(),
             runs: runs.iter().map(|run| RunView::of(run, home, &world.run_directory(run))).collect(),
-            gates: Vec::new(),
+            gates: review::open(&world, Timestamp::now())?.iter().map(|(run, question)| gate(run, question)).collect(),
         };
         ui.json(&status)?;
         return Ok(ExitCode::SUCCESS);
@@ -99,6 +102,15 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn gate(run: &Run, question: &Question) -> json::Gate {
+    json::Gate {
+        id: question.id(),
+        kind: review::KIND.to_owned(),
+        run: run.id.to_string(),
+        question: format!("may {} do this once: {}", run.job.row.role, described(&question.action)),
+    }
+}
+
 /// The runs as aligned columns, the last of which gives way to the terminal's width.
 fn table(ui: &mut Ui, runs: &[Run]) -> Result<()> {
     let now = Timestamp::now();
@@ -148,7 +160,8 @@ pub fn summary(run: &Run) -> String {
     format!("{mark}{attempt}{reason}")
 }
 
-fn age(age: Duration) -> String {
+/// How long ago, or how long still, in the largest unit.
+pub fn age(age: Duration) -> String {
     match age.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),
         seconds @ 60..3600 => format!("{}m", seconds / 60),
@@ -164,6 +177,9 @@ fn next_step(runs: &[Run], is_paused: bool) -> Option<String> {
     }
     if is_paused && runs.iter().any(|run| run.state == State::Queued) {
         return Some("git orchestrator resume".to_owned());
+    }
+    if runs.iter().any(|run| run.state == State::Waiting) {
+        return Some("git orchestrator review".to_owned());
     }
     let newest = runs.first()?;
     if is_held_for_trust(newest) {

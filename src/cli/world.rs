@@ -43,6 +43,7 @@ impl World {
         layout.refuse_tracked(&Repository::discover(layout.home(), false)?.names_at_head(DIRECTORY))?;
         let mut ledger = Ledger::open(&layout.ledger())?;
         spool::drain(&layout, &mut ledger)?;
+        ledger.expire_questions(crate::clock::Timestamp::now())?;
         Ok(Self { repository, layout, ledger })
     }
 

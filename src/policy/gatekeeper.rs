@@ -61,7 +61,8 @@ pub enum Verdict {
     Escalate,
 }
 
-/// Decides about actions. Implementations do no I/O.
+/// Decides about actions. The rules do no I/O; what persons allowed beyond them is looked up outside this module, around
+/// them.
 pub trait Gatekeeper {
     /// What may happen with this action.
     fn decide(&self, action: &Action) -> Decision;

@@ -272,6 +272,13 @@ async fn execute(call: &Value, turn: &mut Turn<'_>, bounds: &mut Bounds) -> Resu
     let action = Action::Command { line: line.to_owned(), directory: Some(turn.workspace.to_owned()) };
     let decision = turn.gatekeeper.decide(&action);
     (turn.sink)(Activity::Decided { action, decision: decision.clone() });
+    if decision.verdict == Verdict::Escalate {
+        return Ok(format!(
+            "{TOOL} failed: refused by the policy for now ({}): {}. A person is asked; go on without it, or end your \
+             answer saying what you needed.",
+            decision.rule, decision.reason
+        ));
+    }
     if decision.verdict != Verdict::Allow {
         return Ok(format!("{TOOL} failed: refused by the policy ({}): {}", decision.rule, decision.reason));
     }

@@ -10,6 +10,7 @@ pub mod built_in;
 pub mod failure;
 pub mod codex_exec;
 pub mod codex_app_server;
+pub mod refusals;
 pub mod registry;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@
 
 mod handled;
 pub mod health;
+mod questions;
 mod queue;
 mod rows;
 
@@ -18,16 +19,22 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, Trans
 
 use self::queue::{Once, apply, enqueue, job_of, write_job};
 use self::rows::{from_json, from_json_string, one_run, select_runs, signed, time_of, to_json, unsigned};
+use super::question::{Answer, Asked, Question, Word};
 use super::{Claim, Filter, HistoryLine, Job, Run, Step, Store, StoreError, Transition, Verdict};
 use crate::clock::Timestamp;
 use crate::event::{Change, Event, Hook};
 use crate::ids::{Digest, Oid, RunId};
+use crate::policy::Action;
 use crate::policy::admission::Admission;
 use crate::run::{Happening, State};
 use crate::triggers::plan::{Plan, PlannedRow, Starts};
 
-/// The format of the file, in `PRAGMA user_version`.
-const FORMAT: i64 = 1;
+/// What makes each format of the file out of the one before it. The newest is in `PRAGMA user_version`; nothing that was
+/// released is ever changed.
+const FORMATS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema-2.sql")];
+
+/// The newest format.
+const FORMAT: i64 = FORMATS.len() as i64;
 
 /// How long a writer waits for another one. Transactions take milliseconds.
 const BUSY: Duration = Duration::from_secs(10);
@@ -78,12 +85,14 @@ impl Ledger {
         use_wal(&connection).doing(&opening)?;
         connection.pragma_update(None, "synchronous", "FULL").doing(&opening)?;
         let format: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).doing(&opening)?;
-        if format == 0 {
+        if format < FORMAT {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).doing(&opening)?;
             // Another process may have been faster.
             let format: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0)).doing(&opening)?;
-            if format == 0 {
-                tx.execute_batch(include_str!("schema.sql")).doing(&opening)?;
+            for missing in FORMATS.iter().skip(usize::try_from(format).unwrap_or(0)) {
+                tx.execute_batch(missing).doing(&opening)?;
+            }
+            if format < FORMAT {
                 tx.pragma_update(None, "user_version", FORMAT).doing(&opening)?;
             }
             tx.commit().doing(&opening)?;
@@ -225,6 +234,49 @@ impl Store for Ledger {
         rows.map(|row| from_json("an event", &row.doing(doing)?)).collect()
     }
 
+    fn ask(&mut self, claim: &Claim, asked: &[Asked], transition: Transition) -> Result<State> {
+        let now = Timestamp::now();
+        let tx = self.write()?;
+        let (run, token) = one_run(&tx, claim.run)?;
+        if token != claim.token {
+            return Err(StoreError::StaleClaim { run: claim.run });
+        }
+        questions::ask(&tx, &run, asked, now)?;
+        let state = apply(&tx, &run, &transition, now)?;
+        tx.commit().doing("cannot record a question")?;
+        Ok(state)
+    }
+
+    fn questions(&self, run: RunId) -> Result<Vec<Question>> {
+        questions::of_run(&self.connection, run)
+    }
+
+    fn answer(&mut self, run: RunId, number: u32, answer: &Answer) -> Result<State> {
+        let tx = self.write()?;
+        let (run, _) = one_run(&tx, run)?;
+        let state = questions::answer(&tx, &run, number, answer)?;
+        tx.commit().doing("cannot record an answer")?;
+        Ok(state)
+    }
+
+    fn redeem(&mut self, claim: &Claim, action: &Action, now: Timestamp) -> Result<Word> {
+        let tx = self.write()?;
+        let word = questions::redeem(&tx, claim, action, now)?;
+        tx.commit().doing("cannot record that a permission is used")?;
+        Ok(word)
+    }
+
+    fn expire_questions(&mut self, now: Timestamp) -> Result<usize> {
+        // Nearly always there is none: nobody has to wait for a writer to learn that.
+        if questions::expirable(&self.connection, now)?.is_empty() {
+            return Ok(0);
+        }
+        let tx = self.write()?;
+        let moved = questions::expire(&tx, now)?;
+        tx.commit().doing("cannot record that nobody answered")?;
+        Ok(moved)
+    }
+
     fn record_step(&mut self, claim: &Claim, step: &Step) -> Result<()> {
         let tx = self.write()?;
         let (_, token) = one_run(&tx, claim.run)?;
@@ -297,7 +349,7 @@ impl Store for Ledger {
                 Transition::of(Happening::Superseded, run.superseded_reason(&by))
             } else if run.cancel_requested {
                 Transition::of(Happening::Cancelled, "cancelled while no worker was there")
-            } else if run.attempt >= run.job.policy().limits.attempts {
+            } else if run.tries() >= run.job.policy().limits.attempts {
                 let died = "the worker died over it, and no attempt is left";
                 Transition::of(Happening::Failed, format!("{died} · git orchestrator retry {}", run.id.short()))
             } else {

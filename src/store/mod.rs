@@ -9,6 +9,7 @@
 
 pub mod layout;
 pub mod ledger;
+pub mod question;
 pub mod spool;
 
 use std::collections::BTreeMap;
@@ -16,11 +17,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use self::question::{Answer, Asked, Question, Standing, Word};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::event::{Change, Event, path_text};
 use crate::ids::{Digest, Oid, RunId};
-use crate::policy::{Budget, RolePolicy};
+use crate::policy::{Action, Budget, RolePolicy};
 use crate::run::{Happening, State};
 use crate::runtime::Usage;
 use crate::triggers::ArtifactRules;
@@ -48,6 +50,22 @@ pub enum StoreError {
     /// There is no such run.
     #[error("there is no run `{0}`")]
     NoSuchRun(String),
+    /// There is no such question.
+    #[error("there is no question `{0}`")]
+    NoSuchQuestion(String),
+    /// The question waits for no answer.
+    #[error("{}", not_open(question, *standing, *state))]
+    NotOpen {
+        /// The question.
+        question: Box<Question>,
+        /// How it stands.
+        standing: Standing,
+        /// How its run stands.
+        state: State,
+    },
+    /// A run was to wait, and there was nothing that a person could be asked.
+    #[error("run {0} has no question that could be asked")]
+    NothingToAsk(RunId),
     /// The ledger was written by a newer version.
     #[error("{path} has format {found}, newer than this program's {known}")]
     Newer {
@@ -84,8 +102,8 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Files(error) => error,
-            StoreError::NoSuchRun(_) => Self::not_found(error.to_string()),
-            StoreError::Impossible { .. } => Self::refused(error.to_string()),
+            StoreError::NoSuchRun(_) | StoreError::NoSuchQuestion(_) => Self::not_found(error.to_string()),
+            StoreError::Impossible { .. } | StoreError::NotOpen { .. } => Self::refused(error.to_string()),
             StoreError::Newer { .. } => {
                 Self::failed(error.to_string()).hint("update git-orchestrator; nothing was changed")
             }
@@ -93,10 +111,25 @@ impl From<StoreError> for Error {
                 let aside = "move `.orchestrator/state/ledger.db` and its `-wal` and `-shm` aside: a new one begins";
                 Self::failed("the ledger is damaged").hint(aside).because(error)
             }
-            StoreError::Database { .. } | StoreError::Damaged { .. } | StoreError::StaleClaim { .. } => {
-                Self::failed("the ledger does not answer").because(error)
-            }
+            StoreError::Database { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::StaleClaim { .. }
+            | StoreError::NothingToAsk(_) => Self::failed("the ledger does not answer").because(error),
         }
+    }
+}
+
+/// Why a question waits for no answer, as a sentence.
+fn not_open(question: &Question, standing: Standing, state: State) -> String {
+    let id = question.id();
+    let by = question.answer.as_ref().map_or_else(String::new, |answer| crate::text::one_line(&answer.who));
+    match standing {
+        Standing::Open => format!("question {id} waits for an answer"),
+        Standing::Expired => format!("question {id} was not answered in time"),
+        Standing::Closed => format!("question {id} needs no answer any more: its run is {state}"),
+        Standing::Allowed => format!("question {id} was answered already: {by} allowed it"),
+        Standing::Used => format!("question {id} was answered already: {by} allowed it, and it was done"),
+        Standing::Rejected => format!("question {id} was answered already: {by} refused it"),
     }
 }
 
@@ -184,6 +217,9 @@ pub struct Run {
     pub reason: String,
     /// How often it was begun.
     pub attempt: u32,
+    /// How often it went on after it had waited for a person. Such an attempt is none that had to be made again.
+    #[serde(default)]
+    pub resumed: u32,
     /// Not to be claimed before.
     pub not_before: Option<Timestamp>,
     /// It is to stop: a person asked for it, or a newer run takes its place.
@@ -213,6 +249,11 @@ impl Run {
     /// Whether it waits for something in the repository to end, as the worker last saw it.
     pub fn waits(&self) -> bool {
         self.state == State::Queued && self.reason.starts_with(WAITS_FOR)
+    }
+
+    /// Which try this is, of those that `limits.attempts` allows.
+    pub fn tries(&self) -> u32 {
+        self.attempt.saturating_sub(self.resumed)
     }
 
     /// Why `by` takes the place of this run.
@@ -351,6 +392,24 @@ pub trait Store {
 
     /// The events that became this run, oldest first.
     fn events_of(&self, run: RunId) -> Result<Vec<Event>, StoreError>;
+
+    /// Lets the run wait for a person's answer to these questions, if the claim still holds; a part of them, if there are
+    /// more than a person would read.
+    fn ask(&mut self, claim: &Claim, asked: &[Asked], transition: Transition) -> Result<State, StoreError>;
+
+    /// The questions of a run, in order.
+    fn questions(&self, run: RunId) -> Result<Vec<Question>, StoreError>;
+
+    /// Records what a person said to a question that waits for an answer. When no question of the run is open any more
+    /// it goes back into the queue.
+    fn answer(&mut self, run: RunId, number: u32, answer: &Answer) -> Result<State, StoreError>;
+
+    /// What persons said about exactly this action in this run, if the claim still holds. A permission is used up, and
+    /// durably so, before this returns: once means once, whatever happens next.
+    fn redeem(&mut self, claim: &Claim, action: &Action, now: Timestamp) -> Result<Word, StoreError>;
+
+    /// Lets runs go on, or ends them, that wait for answers which nobody may give any more. Returns how many.
+    fn expire_questions(&mut self, now: Timestamp) -> Result<usize, StoreError>;
 
     /// Records a finished step, if the claim still holds.
     fn record_step(&mut self, claim: &Claim, step: &Step) -> Result<(), StoreError>;

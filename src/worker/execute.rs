@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::escalation::{self, Permissions};
 use super::record::Record;
 use super::{LOOK_INTERVAL, Worker, choice};
 use crate::artifact::{self, Conclusion, Envelope, Judgement, Submission};
@@ -28,7 +29,10 @@ use crate::policy::gatekeeper::AllowList;
 use crate::process;
 use crate::role::Role;
 use crate::run::{Happening, State};
+use crate::runtime::refusals::described;
 use crate::runtime::{Activity, Capabilities, Class, Failure, Outcome, Runtime, SandboxProfile, Turn, Usage, registry};
+use crate::store::ledger::Ledger;
+use crate::store::question::Question;
 use crate::store::{Claim, Run, Store, StoreError, Transition, spool};
 use crate::trust::hook::Copies;
 
@@ -84,6 +88,9 @@ impl From<StoreError> for Ended {
             StoreError::StaleClaim { .. }
             | StoreError::Impossible { .. }
             | StoreError::NoSuchRun(_)
+            | StoreError::NoSuchQuestion(_)
+            | StoreError::NotOpen { .. }
+            | StoreError::NothingToAsk(_)
             | StoreError::Newer { .. }
             | StoreError::Database { .. }
             | StoreError::Damaged { .. } => Self::Store(error),
@@ -151,7 +158,12 @@ impl Worker {
         let begun = Transition { rehearsal: Some(rehearsal), ..Transition::of(Happening::Prepared, "") };
         self.ledger.advance(claim, begun)?;
 
-        let mut last = self.turn(claim, run, record, &prepared, &prepared.package.prompt, None).await?;
+        let questions = self.ledger.questions(run.id)?;
+        let mut last = if questions.iter().any(|question| question.answer.is_some()) {
+            self.go_on(claim, run, record, &prepared, &questions).await?
+        } else {
+            self.turn(claim, run, record, &prepared, &prepared.package.prompt, None).await?
+        };
         let mut spent = last.usage;
         self.ledger.advance(claim, used(Happening::Answered, spent))?;
         let mut judged = self.judge(claim, run, record, &prepared, &last)?;
@@ -174,6 +186,14 @@ impl Worker {
                 why_no_more = " and the run's tokens are used up (`limits.tokens`)";
             }
         }
+        let asked = escalation::asked(record.activities(), run.attempt, &judged, &last.answer);
+        if !asked.is_empty() && run.usage.plus(spent).total() < run.job.policy().limits.tokens {
+            self.last_look(run)?;
+            let lines: Vec<_> = asked.iter().map(|asked| described(&asked.action)).collect();
+            let note = escalation::reason(run, &asked);
+            record.step(&mut self.ledger, claim, "wait", &note, &json!({ "asked": lines }))?;
+            return Ok(self.ledger.ask(claim, &asked, Transition::of(Happening::Questioned, note))?);
+        }
         let judgement = match judged {
             Ok(judgement) => judgement,
             Err(problems) => {
@@ -186,14 +206,7 @@ impl Worker {
                 return Err(Ended::With(Box::new(Transition::of(Happening::Rejected, reason))));
             }
         };
-        // The last look: of a run that somebody stopped, or whose commit was replaced meanwhile, nothing is published.
-        if let Err(error) = self.take_in() {
-            tracing::error!(%error, "cannot take events in");
-        }
-        choice::give_way(&self.repository, &mut self.ledger, run)?;
-        if let Some(stop) = self.stop_wanted(run)? {
-            return Err(Ended::With(Box::new(stop)));
-        }
+        self.last_look(run)?;
         self.ledger.advance(claim, Transition::of(Happening::Validated, ""))?;
         let envelope = envelope(run, &prepared, &last, rehearsal, run.usage.plus(spent));
         self.layout.track_artifacts(run.job.artifacts.track)?;
@@ -208,6 +221,56 @@ impl Worker {
         let published =
             Transition { artifacts: Some(paths), favourable, ..Transition::of(happening, judgement.headline) };
         Ok(self.ledger.advance(claim, published)?)
+    }
+
+    /// The last look: of a run that somebody stopped, or whose commit was replaced meanwhile, nothing is published and
+    /// nobody is asked.
+    fn last_look(&mut self, run: &Run) -> Result<(), Ended> {
+        if let Err(error) = self.take_in() {
+            tracing::error!(%error, "cannot take events in");
+        }
+        choice::give_way(&self.repository, &mut self.ledger, run)?;
+        self.stop_wanted(run)?.map_or(Ok(()), |stop| Err(Ended::With(Box::new(stop))))
+    }
+
+    /// The first turn of an attempt that goes on after a person answered: on the thread that asked, where the runtime
+    /// still has it, and otherwise from the beginning, with the answers.
+    async fn go_on(
+        &mut self,
+        claim: &Claim,
+        run: &Run,
+        record: &mut Record,
+        prepared: &Prepared,
+        questions: &[Question],
+    ) -> Result<Outcome, Ended> {
+        let now = Timestamp::now();
+        let told = escalation::told(questions, run, now);
+        let left = escalation::thread_left(&self.ledger.steps(run.id)?, record.directory());
+        let mut why = "the runtime keeps no thread";
+        if let Some((thread, thread_usage)) = left.filter(|_| prepared.capabilities.resumes) {
+            // What the thread has seen counts: its earlier attempts are part of the record that judges it.
+            record.recall()?;
+            let prompt = escalation::note(questions, run, now, false);
+            let note = format!("goes on with its thread: {told}");
+            record.step(&mut self.ledger, claim, "resume", &note, &json!({ "thread": thread, "prompt": prompt }))?;
+            let before = record.activities().len();
+            let resume = Resume { thread: &thread, thread_usage, spent: Usage::default() };
+            let failure = match self.try_turn(claim, run, record, prepared, &prompt, Some(resume)).await? {
+                Ok(outcome) => return Ok(outcome),
+                Err(failure) => failure,
+            };
+            let new = record.activities().get(before..).unwrap_or_default();
+            let was_asked = new.iter().any(|recorded| recorded.activity == Activity::TurnStarted);
+            if was_asked || failure.class != Class::Protocol {
+                return Err(self.ended_by(run, &failure, Usage::default()));
+            }
+            why = "its thread could not be continued";
+            record.activity(Activity::Warning { message: format!("{why}, so that it begins anew: {failure}") });
+        }
+        let prompt = format!("{}\n{}", prepared.package.prompt, escalation::note(questions, run, now, true));
+        let note = format!("begins anew, since {why}: {told}");
+        record.step(&mut self.ledger, claim, "resume", &note, &json!({ "thread": null, "prompt": prompt }))?;
+        self.turn(claim, run, record, prepared, &prompt, None).await
     }
 
     /// Keeps what was published beside the record. A later run of the same role and commit replaces what lies under
@@ -342,7 +405,7 @@ impl Worker {
         Ok(handoffs)
     }
 
-    /// Runs one turn, with an eye on the queue and on whoever wants it to stop.
+    /// Runs one turn; one that fails ends the attempt.
     async fn turn(
         &mut self,
         claim: &Claim,
@@ -352,12 +415,27 @@ impl Worker {
         prompt: &str,
         resume: Option<Resume<'_>>,
     ) -> Result<Outcome, Ended> {
+        let spent = resume.map_or_else(Usage::default, |resume| resume.spent);
+        let done = self.try_turn(claim, run, record, prepared, prompt, resume).await?;
+        done.map_err(|failure| self.ended_by(run, &failure, spent))
+    }
+
+    /// Runs one turn, with an eye on the queue and on whoever wants it to stop.
+    async fn try_turn(
+        &mut self,
+        claim: &Claim,
+        run: &Run,
+        record: &mut Record,
+        prepared: &Prepared,
+        prompt: &str,
+        resume: Option<Resume<'_>>,
+    ) -> Result<Result<Outcome, Failure>, Ended> {
         let policy = run.job.policy();
-        let gatekeeper = AllowList::of(policy).within(&prepared.workspace.path);
+        let rules = AllowList::of(policy).within(&prepared.workspace.path);
+        let gatekeeper = Permissions::new(&rules, *claim, self.permissions(run)?);
         // What is left of the attempt's time: the second turn does not begin it anew.
         let wall = policy.limits.wall.saturating_sub(prepared.begun.elapsed());
         let limits = Limits { wall, ..policy.limits.clone() };
-        let spent = resume.map_or_else(Usage::default, |resume| resume.spent);
         let (cancel, cancelled) = watch::channel(false);
         let directory = record.directory().to_owned();
         let begun = Instant::now();
@@ -418,7 +496,10 @@ impl Worker {
         });
         let recorded = record.flush();
         // Why the turn failed says more than that it could not be written down.
-        let outcome = result.map_err(|failure| self.ended_by(run, &failure, spent))?;
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(failure) => return Ok(Err(failure)),
+        };
         recorded?;
         record.write("answer.json", outcome.answer.as_bytes())?;
         let note = format!(
@@ -428,7 +509,15 @@ impl Worker {
             crate::text::count(outcome.usage.output_tokens)
         );
         record.step(&mut self.ledger, claim, "turn", &note, &outcome)?;
-        Ok(outcome)
+        Ok(Ok(outcome))
+    }
+
+    /// Where a turn looks up what persons allowed the run; nowhere, if nobody ever answered it.
+    fn permissions(&self, run: &Run) -> Result<Option<Box<dyn Store>>, StoreError> {
+        if self.ledger.questions(run.id)?.iter().all(|question| question.answer.is_none()) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Ledger::open(&self.layout.ledger())?)))
     }
 
     /// What becomes of a run whose turn or probe failed. `spent` is what earlier turns of the attempt used, which the
@@ -450,8 +539,8 @@ impl Worker {
             transition(Happening::Recovered, "the worker was told to end; it begins again".to_owned())
         } else if !failure.class.is_retryable() {
             transition(Happening::Failed, reason)
-        } else if run.attempt >= limits.attempts {
-            let tries = if run.attempt == 1 { "1 attempt".to_owned() } else { format!("{} attempts", run.attempt) };
+        } else if run.tries() >= limits.attempts {
+            let tries = if run.tries() == 1 { "1 attempt".to_owned() } else { format!("{} attempts", run.tries()) };
             transition(Happening::Failed, format!("gave up after {tries}: {reason}"))
         } else if run.usage.plus(spent).plus(usage).total() >= limits.tokens {
             let tokens = "not tried again, the run's tokens are used up (`limits.tokens`)";
@@ -460,8 +549,8 @@ impl Worker {
             let asked_for = crate::text::duration(asked_for);
             transition(Happening::Failed, format!("{reason} · not tried again by itself: not before {asked_for}"))
         } else {
-            let wait = backoff(run.attempt).max(failure.retry_after.unwrap_or_default());
-            let (next, wait_shown) = (run.attempt + 1, crate::text::duration(wait));
+            let wait = backoff(run.tries()).max(failure.retry_after.unwrap_or_default());
+            let (next, wait_shown) = (run.tries() + 1, crate::text::duration(wait));
             let reason = format!("{} · attempt {next} of {} in {wait_shown}", failure.message, limits.attempts);
             let not_before = Some(Timestamp::now().plus(wait));
             Transition { not_before, ..transition(Happening::AttemptFailed, reason) }

@@ -6,6 +6,7 @@
 
 mod admission;
 mod choice;
+mod escalation;
 pub mod execute;
 pub mod keep;
 pub mod lock;
@@ -192,6 +193,7 @@ impl Worker {
             }
             let taken_in = taken_in.map(drop);
             let now = Timestamp::now();
+            self.ledger.expire_questions(now).context(|| "cannot read the questions of the runs")?;
             let choice = self.choose(now)?;
             if let Some(run) = choice.ready {
                 patience = Patience::new();

@@ -47,7 +47,17 @@ impl Record {
         &self.directory
     }
 
-    /// Everything this attempt recorded.
+    /// Reads back what earlier attempts recorded, as far as it is read back whole: the thread that goes on has seen it.
+    pub fn recall(&mut self) -> Result<()> {
+        let Some(bytes) = files::read(&self.directory.join("events.jsonl"), EVENTS_BYTES_MAX)? else { return Ok(()) };
+        let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+        let mut earlier: Vec<Recorded> = lines.filter(|recorded: &Recorded| recorded.attempt < self.attempt).collect();
+        earlier.append(&mut self.activities);
+        self.activities = earlier;
+        Ok(())
+    }
+
+    /// Everything this attempt recorded, after what was [recalled](Self::recall).
     pub fn activities(&self) -> &[Recorded] {
         &self.activities
     }

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stderr, reason = "this is a test's")]
 
+pub(crate) mod person;
 #[path = "../terminal/mod.rs"]
 pub(crate) mod terminal;
 

@@ -65,7 +65,8 @@ impl Ledger {
         match found {
             // Made and not filled yet: there is nothing in it.
             0 => Ok(None),
-            FORMAT => Ok(Some(Self { connection })),
+            // An older one lacks tables only, which nobody asks for who looks at one without changing it.
+            1..=FORMAT => Ok(Some(Self { connection })),
             found => Err(StoreError::Newer { path: path.to_owned(), found, known: FORMAT }),
         }
     }

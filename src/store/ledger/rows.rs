@@ -15,7 +15,9 @@ pub(super) const SUPERSEDED_BY: &str = "superseded by ";
 
 /// The columns of a run, in the order [`read_run`] expects.
 const RUN_COLUMNS: &str = "id, job, state, reason, attempt, not_before, cancel, created_at, started_at, finished_at, \
-                           input_tokens, cached_tokens, output_tokens, artifacts, rehearsal, favourable, token";
+                           input_tokens, cached_tokens, output_tokens, artifacts, rehearsal, favourable, token, \
+                           (SELECT count(*) FROM transitions
+                            WHERE transitions.run = runs.id AND happening = 'resumed')";
 
 pub(super) fn select_runs(
     connection: &Connection,
@@ -52,6 +54,7 @@ pub(super) fn read_run(row: &Row<'_>) -> Result<(Run, u64)> {
         state: from_json_string(&what, &state)?,
         reason: row.get(3).doing(doing)?,
         attempt: row.get(4).doing(doing)?,
+        resumed: row.get(17).doing(doing)?,
         not_before: time(5)?,
         cancel_requested: stop.is_some(),
         superseded_by: stop.and_then(|by| by.strip_prefix(SUPERSEDED_BY)?.parse().ok()),

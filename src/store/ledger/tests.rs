@@ -2,6 +2,7 @@
 //! allows.
 
 mod coalescing;
+mod questions;
 
 use std::path::PathBuf;
 

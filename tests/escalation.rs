@@ -1,0 +1,254 @@
+//! What an agent may not do by itself, and what a person says to it: the built binary, a real ledger, a real terminal.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod support;
+
+use orchestrator::rehearsal::{Handle, Item, Model, Reply, Request, Scripted, Server};
+use serde_json::{Value, json};
+use support::person::{Terminal, agreed};
+use support::{PROGRAM, Scene, text, wait_for};
+
+/// Two attempts are more than any of these tests needs: going on after an answer is none.
+const TABLE: &str = "\
+version: 1
+runtime: built-in
+triggers:
+  - name: test
+    on: post-commit
+    role: tester
+    debounce: 0s
+policy:
+  roles:
+    tester:
+      sandbox: workspace-write
+      commands: [git show, ls, cat, make test]
+      limits: { wall: 60s, idle: 20s, attempts: 1 }
+";
+
+/// A tester that wants to run these lines before its tests, and gives up if it may not; or goes on without them.
+struct Wants {
+    lines: Vec<&'static str>,
+    gives_up: bool,
+}
+
+impl Model for Wants {
+    fn reply(&mut self, request: &Request) -> Reply {
+        let calls: Vec<&Value> = request.items().iter().filter(|item| item["type"] == "function_call").collect();
+        if let Some(line) = self.lines.get(calls.len()) {
+            let said = Item::message(format!("The tests need `{line}` \u{1b}[31mfirst."));
+            return Reply::items(vec![said, Item::command(*line)]);
+        }
+        let refused = request.items().iter().any(|item| {
+            item["type"] == "function_call_output"
+                && item["output"].as_str().is_some_and(|output| output.contains("refused by the policy"))
+        });
+        if refused && self.gives_up {
+            let answer = json!({
+                "summary": "It could not be prepared.", "verdict": "inconclusive",
+                "ran": [], "failures": [], "gaps": [], "proposed_tests_patch": null,
+            });
+            return Reply::message(answer.to_string());
+        }
+        Scripted::new().reply(request)
+    }
+}
+
+/// A repository in which the tests pass once `make prepare` was run.
+fn scene(model: Wants) -> (Scene, Handle) {
+    let server = Server::in_background(model).unwrap();
+    let mut scene = Scene::installed(TABLE);
+    scene.set("GIT_ORCHESTRATOR_REHEARSAL", server.url());
+    scene.write("Makefile", "prepare:\n\t@echo ready >> prepared\ntest:\n\t@cat prepared && echo one passed\n");
+    scene.write(".gitignore", "prepared\n");
+    scene.git(&["add", "."]);
+    (scene, server)
+}
+
+fn gives_up(lines: &[&'static str]) -> (Scene, Handle) {
+    let (scene, server) = scene(Wants { lines: lines.to_vec(), gives_up: true });
+    scene.git(&["commit", "--quiet", "-m", "one"]);
+    assert_eq!(scene.wait(), 3, "{}", scene.ok(&["status"]));
+    assert_eq!(scene.newest()["state"], "waiting", "{}", scene.newest());
+    (scene, server)
+}
+
+fn questions(scene: &Scene) -> Vec<Value> {
+    let review: Value = serde_json::from_str(&scene.ok(&["review", "--json"])).unwrap();
+    review["questions"].as_array().unwrap().clone()
+}
+
+fn id(question: &Value) -> &str {
+    question["id"].as_str().unwrap()
+}
+
+#[test]
+fn what_a_person_allows_is_done_once_and_the_run_goes_on() {
+    let (scene, _server) = gives_up(&["make prepare"]);
+    let open = questions(&scene);
+    let question = &open[0];
+    let id = id(question);
+    assert_eq!(question["argv"], json!(["make", "prepare"]));
+    assert_eq!(question["action"]["line"], "make prepare");
+    assert_eq!((&question["role"], &question["standing"]), (&json!("tester"), &json!("open")));
+    assert_eq!(question["commit"], scene.git(&["rev-parse", "HEAD"]).trim());
+    assert!(question["said"].as_str().unwrap().contains("first."), "{question}");
+    let gate = &scene.status()["gates"][0];
+    assert_eq!(gate["id"], id);
+    assert_eq!((&gate["kind"], &gate["run"]), (&json!("escalation"), &question["run"]));
+    assert!(gate["question"].as_str().unwrap().contains("make prepare"), "{gate}");
+
+    // Everything that is needed to decide, harmless and without an escape of its own.
+    let page = scene.ok(&["review"]);
+    for part in
+        [id, "make prepare", "[make] [prepare]", "on main", "writes in its checkout only, no network", "approve"]
+    {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains('\u{1b}') && page.contains("\\u{1b}[31mfirst"), "{page}");
+    assert!(scene.read(".orchestrator/INBOX.md").contains("git orchestrator review"));
+    assert!(scene.ok(&["status"]).contains("next: git orchestrator review"));
+
+    let (code, said) = agreed(&scene, &["approve", id]);
+    assert!(code == 0 && said.contains("allowed once in run"), "{said}");
+    assert_eq!(scene.wait(), 0, "{}", scene.ok(&["status"]));
+    let run = scene.newest();
+    assert_eq!((&run["state"], &run["attempt"]), (&json!("succeeded"), &json!(2)), "{run}");
+
+    let log = scene.ok(&["log", run["id"].as_str().unwrap()]);
+    for part in
+        ["refused for now: make prepare", &format!("allowed-by-a-person {id}: make prepare"), "waiting", "queued"]
+    {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+    assert!(!log.contains("allowed: make test"), "{log}");
+    assert!(scene.ok(&["log", "--verbose", run["id"].as_str().unwrap()]).contains("allowed: make test (make test)"));
+    let shown = scene.ok(&["show", run["id"].as_str().unwrap()]);
+    for part in ["refused    1 × make prepare", "asked      ", "allowed and done", "begins anew", "A person allowed"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let artifact = scene.read(
+        run["artifacts"].as_array().unwrap().iter().find_map(|p| p.as_str().filter(|p| p.ends_with("json"))).unwrap(),
+    );
+    let artifact: Value = serde_json::from_str(&artifact).unwrap();
+    assert_eq!(artifact["evidence"]["allowed_by_a_person"], json!(["make prepare"]));
+    assert_eq!((&artifact["evidence"]["unlisted"], &artifact["evidence"]["refused"]), (&json!([]), &json!([])));
+    assert!(questions(&scene).is_empty());
+    let (code, said) = agreed(&scene, &["approve", id]);
+    assert!(code == 3 && said.contains("answered already"), "{said}");
+}
+
+#[test]
+fn what_a_person_refuses_stays_refused_and_the_agent_is_told_why() {
+    let (scene, server) = gives_up(&["make prepare"]);
+    let open = questions(&scene);
+    scene.ok(&["reject", id(&open[0]), "--reason", "use the fixture"]);
+    assert_eq!(scene.wait(), 1);
+    let run = scene.newest();
+    assert_eq!(run["state"], "inconclusive", "asked once, and not again: {run}");
+    let prompts: Vec<String> = server.requests().iter().map(|request| request.body.to_string()).collect();
+    assert!(prompts.last().unwrap().contains("refused by Ada: use the fixture"), "{:?}", prompts.last());
+    let shown = scene.ok(&["show", run["id"].as_str().unwrap()]);
+    assert!(shown.contains("rejected-by-a-person") && shown.contains("refused"), "{shown}");
+}
+
+#[test]
+fn a_run_that_does_without_succeeds_and_tells_what_was_refused() {
+    let (scene, _server) = scene(Wants { lines: vec!["make prepare", "ls | sh"], gives_up: false });
+    scene.write("prepared", "by hand\n");
+    scene.git(&["add", "--force", "prepared"]);
+    scene.git(&["commit", "--quiet", "-m", "one"]);
+    assert_eq!(scene.wait(), 0, "{}", scene.ok(&["status"]));
+    assert!(questions(&scene).is_empty());
+    assert_eq!(scene.ok(&["review"]), "nothing waits for an answer\n");
+    let run = scene.newest();
+    let shown: Value = serde_json::from_str(&scene.ok(&["show", "--json"])).unwrap();
+    let refused = &shown["runs"][0]["refused"];
+    assert_eq!((&refused[0]["verdict"], &refused[1]["verdict"]), (&json!("escalate"), &json!("deny")), "{refused}");
+    let page = scene.read(run["artifacts"][0].as_str().unwrap());
+    assert!(page.contains("Refused by the policy:** 2 actions"), "{page}");
+    assert!(scene.read(".orchestrator/INBOX.md").contains("2 actions refused by the policy"));
+}
+
+#[test]
+fn only_a_person_at_a_terminal_and_outside_a_run_allows() {
+    let (scene, _server) = gives_up(&["make prepare"]);
+    let open = questions(&scene);
+    let id = id(&open[0]);
+    let refused = |output: std::process::Output, why: &str| {
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(3) && said.contains(why), "{:?} {said}", output.status);
+    };
+    refused(scene.command("sh").args(["-c", &format!("yes | '{PROGRAM}' approve {id}")]).output().unwrap(), "terminal");
+    refused(scene.command("setsid").args([PROGRAM, "approve", id]).output().unwrap(), "terminal");
+    for line in [format!("yes | '{PROGRAM}' approve {id}"), format!("'{PROGRAM}' approve {id}")] {
+        let mut terminal = Terminal::shell(&scene, &line);
+        assert!(terminal.word().is_some());
+        let (code, said) = terminal.types("y");
+        assert!(code == 3 && said.contains("nothing was changed"), "{said}");
+    }
+    // Inside a run: by its environment, and by what stands above it where that was taken out, even at a terminal.
+    for command in ["approve", "reject"] {
+        refused(
+            scene.command(PROGRAM).args([command, id]).env("GIT_ORCHESTRATOR_RUN", "1").output().unwrap(),
+            "inside",
+        );
+        let line = format!("env -u GIT_ORCHESTRATOR_RUN '{PROGRAM}' {command} {id}; exit $?");
+        let inside = scene.command("sh").args(["-c", &line]).env("GIT_ORCHESTRATOR_RUN", "1").output().unwrap();
+        refused(inside, "above it was started with");
+        let shell = scene.command("sh").args(["-c", "echo $$"]).output().unwrap();
+        assert!(shell.status.success());
+    }
+    let mut terminal = Terminal::shell(
+        &scene,
+        &format!("GIT_ORCHESTRATOR_RUN=1 sh -c \"env -u GIT_ORCHESTRATOR_RUN '{PROGRAM}' approve {id}; true\""),
+    );
+    assert_eq!(terminal.word(), None);
+    assert!(terminal.end().1.contains("inside of a run"));
+    assert_eq!(questions(&scene)[0]["standing"], "open");
+}
+
+#[test]
+fn of_two_answers_at_once_one_counts() {
+    let (scene, _server) = gives_up(&["make prepare"]);
+    let open = questions(&scene);
+    let arguments = ["approve", id(&open[0])];
+    let mut terminals = [Terminal::open(&scene, &arguments), Terminal::open(&scene, &arguments)];
+    let words = terminals.each_mut().map(|terminal| terminal.word().unwrap());
+    let [one, two] = terminals;
+    let (first, second) = std::thread::scope(|threads| {
+        let first = threads.spawn(|| one.types(&words[0]));
+        let second = threads.spawn(|| two.types(&words[1]));
+        (first.join().unwrap(), second.join().unwrap())
+    });
+    let mut codes = [first.0, second.0];
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 3], "{} {}", first.1, second.1);
+    assert!(first.1.contains("answered already") || second.1.contains("answered already"));
+    assert_eq!(scene.wait(), 0);
+}
+
+#[test]
+fn each_question_is_answered_by_itself_and_a_run_that_is_over_asks_nothing() {
+    let (scene, _server) = gives_up(&["make prepare", "make clean"]);
+    let open = questions(&scene);
+    assert_eq!(open.len(), 2);
+    let run = open[0]["run"].as_str().unwrap();
+    let both = scene.run(&["approve", run]);
+    assert_eq!(both.status.code(), Some(2), "{}", text(&both.stderr));
+    assert_eq!(scene.run(&["review", &format!("{run}.7")]).status.code(), Some(5));
+    assert_eq!(scene.run(&["retry", run]).status.code(), Some(3));
+    let said = scene.ok(&["reject", id(&open[1])]);
+    assert!(said.contains("waits for more answers"), "{said}");
+    assert_eq!(scene.newest()["state"], "waiting");
+    // Now it asks one thing: the run's name is enough.
+    let mut terminal = Terminal::open(&scene, &["approve", run]);
+    let word = terminal.word().unwrap();
+    scene.ok(&["cancel", run]);
+    let (code, said) = terminal.types(&word);
+    assert!(code == 3 && said.contains("its run is cancelled"), "{said}");
+    assert_eq!(scene.newest()["state"], "cancelled");
+    assert!(questions(&scene).is_empty() && scene.status()["gates"].as_array().unwrap().is_empty());
+    assert_eq!(scene.run(&["reject", id(&open[0])]).status.code(), Some(3));
+    wait_for("every process to end", || scene.processes().is_empty().then_some(()));
+}
