@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
+use crate::ceiling;
 use crate::clock::Timestamp;
 use crate::error::{Context as _, Error, Result};
 use crate::event::{Detail, Event, Hook};
@@ -209,6 +210,7 @@ fn start(
         }
     }
     if !plans.is_empty() {
+        ceiling::apply(&mut plans, &vocabulary(), false);
         // Also after `git clean -fdx`, which takes the directory away: the shim that called us is still there.
         layout.create()?;
         for plan in &plans {

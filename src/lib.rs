@@ -21,6 +21,7 @@ pub mod git;
 pub mod observe;
 pub mod triggers;
 pub mod role;
+pub mod ceiling;
 pub mod store;
 pub mod trust;
 pub mod context;

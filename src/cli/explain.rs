@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::ui::{BOLD, DIM, GREEN, RED, Ui, YELLOW};
 use super::world::{World, table_bytes};
+use crate::ceiling;
 use crate::clock::Timestamp;
 use crate::dispatch::{TABLE, vocabulary};
 use crate::error::{Error, Result};
@@ -47,9 +48,10 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     });
     let rows = matching::report(&table, &event, &mut paths)?;
     let accepted = trust::hook::accepted_table(&world.repository).is_some_and(|table| table == bytes);
+    let ceiling = ceiling::read(&vocabulary());
     if args.json {
         let held: BTreeMap<_, _> =
-            rows.iter().filter_map(|row| Some((row.name.as_str(), held(&table, row)?))).collect();
+            rows.iter().filter_map(|row| Some((row.name.as_str(), held(&table, &ceiling, row)?))).collect();
         ui.json(&json!({ "schema": 1, "event": event, "rows": rows, "held": held, "accepted": accepted }))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -61,7 +63,7 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     ui.line(format!("{BOLD}{}{BOLD:#}{branch} · {about}", event.hook))?;
     for row in &rows {
         self::row(ui, row)?;
-        if let Some(reason) = held(&table, row) {
+        if let Some(reason) = held(&table, &ceiling, row) {
             ui.line(format!("  {YELLOW}held{YELLOW:#} until a person releases it: {reason}"))?;
         }
     }
@@ -79,12 +81,13 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Why the policy would hold what this row starts.
-fn held(table: &Table, row: &RowReport) -> Option<String> {
+/// Why the policy, or the person's own ceiling, would hold what this row starts.
+fn held(table: &Table, ceiling: &Result<Option<ceiling::Found>>, row: &RowReport) -> Option<String> {
     let role = row.role.as_deref().filter(|_| row.outcome != Outcome::NoMatch)?;
-    match admit(&table.policy, role, &role::contract(role)).0 {
-        Admission::Held { reason } => Some(reason),
-        Admission::Admitted => None,
+    match (admit(&table.policy, role, &role::contract(role)).0, ceiling) {
+        (Admission::Held { reason }, _) => Some(reason),
+        (Admission::Admitted, Err(error)) => Some(format!("your own ceiling cannot be used: {error}")),
+        (Admission::Admitted, Ok(found)) => found.as_ref()?.ceiling.holds(role),
     }
 }
 

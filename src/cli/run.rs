@@ -8,6 +8,7 @@ use super::json::RunView;
 use super::ui::Ui;
 use super::wait;
 use super::world::World;
+use crate::ceiling;
 use crate::clock::Timestamp;
 use crate::dispatch::{TABLE, vocabulary};
 use crate::error::{Error, Result};
@@ -53,7 +54,8 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     let since = args.since.as_deref().map(|since| world.repository.resolve(since)).transpose()?;
     let request = RunId::new().to_string();
     let event = observe::manual(&world.repository, &commit, since.as_ref(), &request, Timestamp::now())?;
-    let plan = Plan::for_person(&table, event, &args.name, &vocabulary)?;
+    let mut plan = Plan::for_person(&table, event, &args.name, &vocabulary)?;
+    ceiling::apply(std::slice::from_mut(&mut plan), &vocabulary, true);
     let queued = world.ledger.take_in(&plan)?;
     let id = *queued.first().ok_or_else(|| Error::failed("nothing was queued"))?;
     world.worker()?;

@@ -5,6 +5,7 @@
 //! is told.
 
 pub mod admission;
+pub mod ceiling;
 pub mod command;
 pub mod gatekeeper;
 pub mod protected;

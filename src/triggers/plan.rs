@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::ids::Digest;
 use crate::policy::admission::{self, Admission};
-use crate::policy::{Autonomy, Budget, RolePolicy};
+use crate::policy::ceiling::Ceiling;
+use crate::policy::{Autonomy, Budget, RolePolicy, SandboxMode};
 use crate::run::State;
 use crate::text;
 
@@ -137,6 +138,34 @@ impl Plan {
     /// Holds every row that the policy admits, for this reason. Rows that follow are asked about when they begin.
     pub fn hold(&mut self, reason: &str) {
         for row in self.rows.iter_mut().filter(|row| row.starts == Starts::Now) {
+            if row.admission == Admission::Admitted {
+                row.admission = Admission::Held { reason: reason.to_owned() };
+            }
+        }
+    }
+
+    /// Narrows every row to what a person lets any repository have; what they do not allow at all is held. `asked`: the
+    /// person asked for it by name, so that nothing has to be held because it would start by itself.
+    pub fn narrow(&mut self, ceiling: &Ceiling, asked: bool) {
+        ceiling.narrow_budget(&mut self.budget);
+        for row in &mut self.rows {
+            ceiling.narrow(&row.role, &mut row.policy);
+            if matches!(row.admission, Admission::Held { .. }) {
+                continue;
+            }
+            let is_asked = asked && row.starts == Starts::Now && ceiling.lists(&row.role);
+            if let Some(reason) = ceiling.holds(&row.role).filter(|_| !is_asked) {
+                row.admission = Admission::Held { reason };
+            }
+        }
+    }
+
+    /// Holds every row, and leaves it nothing to do with: what a person allows is not known.
+    pub fn disarm(&mut self, reason: &str) {
+        for row in &mut self.rows {
+            row.policy.sandbox = SandboxMode::ReadOnly;
+            row.policy.network = false;
+            row.policy.commands.clear();
             if row.admission == Admission::Admitted {
                 row.admission = Admission::Held { reason: reason.to_owned() };
             }

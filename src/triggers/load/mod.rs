@@ -4,12 +4,14 @@
 //! keeps the text from being read at all is reported alone; what is wrong with its meaning is collected and reported
 //! together. Nothing here reads a file, knows a role by itself, or can panic on any bytes.
 
+mod ceiling;
 mod policy;
 mod reader;
 mod rows;
 mod tree;
 pub(in crate::triggers) mod values;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use self::reader::Reader;
@@ -19,6 +21,7 @@ use crate::diagnostic::{Colour, Diagnostic, Source};
 use crate::error::{Error, Result};
 use crate::ids::Digest;
 use crate::policy::Policy;
+use crate::policy::ceiling::Ceiling;
 use crate::text;
 
 /// What a table is called, at the top of the worktree.
@@ -37,6 +40,7 @@ const KEYS: &[&str] = &["version", "runtime", "triggers", "policy", "artifacts",
 #[derive(Debug)]
 pub struct Problems {
     file_name: String,
+    hint: &'static str,
     text: String,
     list: Vec<Diagnostic>,
 }
@@ -64,9 +68,7 @@ impl Problems {
         if self.list.len() > 1 {
             write!(message, " (and {} more)", self.list.len() - 1).ok();
         }
-        Error::usage(message)
-            .excerpt(self.render(colour))
-            .hint("`git orchestrator validate` checks the file, `git orchestrator schema triggers` describes it")
+        Error::usage(message).excerpt(self.render(colour)).hint(self.hint)
     }
 
     fn source(&self) -> Source<'_> {
@@ -89,8 +91,33 @@ pub fn may_name(bytes: &[u8], hook: &str) -> bool {
 
 /// [`table`], for who wants to draw the problems itself.
 pub fn check(bytes: &[u8], file_name: &str, vocabulary: &Vocabulary<'_>) -> Result<Table, Box<Problems>> {
+    let hint = "`git orchestrator validate` checks the file, `git orchestrator schema triggers` describes it";
+    strictly(bytes, file_name, hint, |reader, root, text| document(reader, root, vocabulary, text, Digest::of(bytes)))
+}
+
+/// A person's own ceiling, checked as strictly as a table.
+pub fn ceiling(bytes: &[u8], file_name: &str, vocabulary: &Vocabulary<'_>) -> Result<Ceiling> {
+    let hint = "it may hold version, autonomy, sandbox, network, commands, limits, roles and budget; \
+                `git orchestrator policy show` says what holds";
+    strictly(bytes, file_name, hint, |reader, root, _| ceiling::document(reader, root, vocabulary))
+        .map_err(|problems| problems.into_error(Colour::Plain))
+}
+
+/// Where each value of a file stands, by the keys that lead to it (`policy.roles.tester.sandbox`), as lines from 1. A list
+/// has a place for each of its texts, behind a colon (`policy.roles.tester.commands:ls`). Empty for what does not parse.
+pub fn places(bytes: &[u8]) -> BTreeMap<String, usize> {
+    let Ok(text) = decode(bytes) else { return BTreeMap::new() };
+    tree::parse(text).map(|root| ceiling::places(text, &root)).unwrap_or_default()
+}
+
+fn strictly<T>(
+    bytes: &[u8],
+    file_name: &str,
+    hint: &'static str,
+    document: impl FnOnce(&mut Reader<'_>, &Node, &str) -> Option<T>,
+) -> Result<T, Box<Problems>> {
     let problems = |text: &str, list: Vec<Diagnostic>| {
-        Box::new(Problems { file_name: file_name.to_owned(), text: text.to_owned(), list })
+        Box::new(Problems { file_name: file_name.to_owned(), hint, text: text.to_owned(), list })
     };
     let text = decode(bytes).map_err(|refused| problems(&refused.text, vec![refused.problem]))?;
     if let Some(tab) = tab(text) {
@@ -98,9 +125,8 @@ pub fn check(bytes: &[u8], file_name: &str, vocabulary: &Vocabulary<'_>) -> Resu
     }
     let root = tree::parse(text).map_err(|problem| problems(text, vec![*problem]))?;
     let mut reader = Reader::new(text);
-    let table = document(&mut reader, &root, vocabulary, text, Digest::of(bytes));
-    match table {
-        Some(table) if reader.problems.is_empty() => Ok(table),
+    match document(&mut reader, &root, text) {
+        Some(value) if reader.problems.is_empty() => Ok(value),
         _ => {
             reader.problems.sort_by_key(|problem| problem.primary.span.start);
             Err(problems(text, reader.problems))

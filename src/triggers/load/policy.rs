@@ -120,7 +120,7 @@ fn attempts(reader: &mut Reader<'_>, node: &Node) -> Option<u32> {
     attempts
 }
 
-fn budget(reader: &mut Reader<'_>, node: &Node) -> Budget {
+pub(super) fn budget(reader: &mut Reader<'_>, node: &Node) -> Budget {
     let Some(fields) = reader.fields(node, "`budget`", BUDGET_KEYS) else { return Budget::default() };
     let mut count =
         |key: &str| fields.get(key).and_then(|node| reader.parsed(node, &format!("`{key}`"), values::count));

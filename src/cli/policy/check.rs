@@ -1,36 +1,24 @@
 //! `policy check`: what the allow-list says of a command line, without running anything.
 
 use std::io::{self, BufRead as _, Read as _};
+use std::path::Path;
 use std::process::ExitCode;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::ui::{DIM, GREEN, RED, Ui, YELLOW};
-use super::world::{self, table_bytes};
-use crate::dispatch::{TABLE, vocabulary};
+use super::effective::Sources;
+use crate::cli::ui::{DIM, GREEN, RED, Ui, YELLOW};
+use crate::cli::world;
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::policy::Commands;
 use crate::policy::gatekeeper::{Decision, Verdict};
-use crate::policy::{Commands, admission};
 use crate::role::Role;
 use crate::text;
-use crate::triggers::load;
-
-/// Ask the allow-list
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    Check(CheckArgs),
-}
 
 /// Say whether a role may run a command line
 #[derive(Debug, clap::Args)]
-struct CheckArgs {
+pub(super) struct Args {
     /// The role whose commands are asked
     #[arg(long, default_value = "tester", conflicts_with = "jsonl")]
     role: String,
@@ -49,18 +37,17 @@ struct CheckArgs {
 const JSON_LINE_BYTES_MAX: u64 = 1 << 20;
 
 /// Asks.
-pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
-    let Command::Check(args) = &args.command;
+pub(super) fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     if args.jsonl { check_lines(ui) } else { check(ui, args) }
 }
 
 /// Exit code 0 for what is allowed, 3 for everything else.
-fn check(ui: &mut Ui, args: &CheckArgs) -> Result<ExitCode> {
+fn check(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     let [line] = args.line.as_slice() else {
         return Err(Error::usage("the command line has to be one word to this shell")
             .hint("git orchestrator policy check -- 'git log | head'"));
     };
-    let decision = Commands::new(commands_of(&args.role)?).judge(line);
+    let decision = commands_of(&args.role)?.judge(line);
     if args.json {
         ui.json(&json!({
             "schema": 1,
@@ -84,14 +71,15 @@ fn check(ui: &mut Ui, args: &CheckArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(if refused { Kind::Refused.exit_code() } else { 0 }))
 }
 
-/// What the table lets this role run; outside of a repository, or where the table says nothing, what the role asks for.
-fn commands_of(name: &str) -> Result<Vec<String>> {
-    let contract = Role::find(name)?.contract();
-    let Ok(repository) = world::repository_here() else { return Ok(contract.commands) };
-    let Ok(bytes) = table_bytes(&repository) else { return Ok(contract.commands) };
-    let table = load::table(&bytes, TABLE, &vocabulary())?;
-    let (_, policy) = admission::admit(&table.policy, name, &contract);
-    Ok(policy.commands)
+/// What this role may run here, in a workspace like this worktree.
+fn commands_of(name: &str) -> Result<Commands> {
+    let role = Role::find(name)?;
+    let commands = Commands::new(&Sources::here()?.of(role).commands);
+    let worktree = world::repository_here().ok().and_then(|repository| Some(repository.worktree()?.to_owned()));
+    Ok(match worktree.as_deref().and_then(Path::to_str) {
+        Some(root) => commands.within(root),
+        None => commands,
+    })
 }
 
 /// One question.
@@ -101,6 +89,15 @@ struct Question {
     id: Value,
     cmd: String,
     allow: Vec<String>,
+}
+
+/// One answer, in the order of its keys.
+#[derive(Serialize)]
+struct Answer {
+    id: Value,
+    decision: Verdict,
+    rule: String,
+    reason: String,
 }
 
 /// One decision for each line read, in order, whatever the line holds.
@@ -133,10 +130,9 @@ fn check_lines(ui: &mut Ui) -> Result<ExitCode> {
                 (id.unwrap_or(Value::Null), unreadable())
             }
         };
-        ui.line(
-            json!({ "id": id, "decision": decision.verdict, "rule": decision.rule, "reason": decision.reason })
-                .to_string(),
-        )?;
+        let Decision { verdict, rule, reason } = decision;
+        let answer = Answer { id, decision: verdict, rule, reason };
+        ui.line(serde_json::to_string(&answer).context(|| "cannot write an answer")?)?;
     }
 }
 
