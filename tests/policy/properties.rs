@@ -432,23 +432,29 @@ fn repetitions(size: usize) -> Vec<String> {
 #[test]
 fn the_longest_lines_take_no_longer_than_their_length() {
     // Where work grew with the square of the length, the whole line would take 64 times as long as an eighth of it
-    // instead of 8 times. The machine is shared: the slowest of all is compared with a generous bound, and growth with
-    // three times the linear one, beyond what cannot be measured.
+    // instead of 8 times. Others use the machine too: what is too slow is measured again, and the fastest of many times
+    // is what it takes.
     let commands = Commands::new(LISTED);
     let time = |line: &str| {
-        let runs = (0..3).map(|_| {
-            let begin = Instant::now();
-            commands.judge(line);
-            begin.elapsed()
-        });
-        runs.min().unwrap_or_default()
+        let begin = Instant::now();
+        commands.judge(line);
+        begin.elapsed()
     };
     for (line, short) in repetitions(LINE_BYTES_MAX).iter().zip(repetitions(LINE_BYTES_MAX / 8)) {
         assert!(line.len() <= LINE_BYTES_MAX);
-        let (whole, eighth) = (time(line), time(&short));
+        let (mut whole, mut eighth) = (time(line), time(&short));
+        let is_slow = |whole: Duration, eighth: Duration| {
+            whole > Duration::from_millis(500) || whole > eighth * 24 + Duration::from_millis(20)
+        };
+        for _ in 0..100 {
+            if !is_slow(whole, eighth) {
+                break;
+            }
+            whole = whole.min(time(line));
+            eighth = eighth.min(time(&short));
+        }
         let begin: String = line.chars().take(40).collect();
-        assert!(whole < Duration::from_millis(500), "{whole:?} for {begin:?}…");
-        assert!(whole < eighth * 24 + Duration::from_millis(20), "{whole:?}, an eighth {eighth:?}: {begin:?}…");
+        assert!(!is_slow(whole, eighth), "{whole:?}, an eighth {eighth:?}: {begin:?}…");
     }
 }
 

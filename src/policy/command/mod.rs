@@ -233,7 +233,11 @@ impl Commands {
                 None => not_listed(name),
             });
         };
-        if frame.foreign && schema.runs {
+        // Git runs what the configuration there names.
+        let runs = schema.runs || name == "git";
+        let elsewhere =
+            name == "git" && words.iter().skip(1).any(|word| in_shared_directory(word.text.trim_start_matches("-C")));
+        if runs && (frame.foreign || elsewhere) {
             return Err(in_foreign_directory(name));
         }
         match (schema.judge(&plain, listed.as_ref().map_or(0, |(_, words)| *words)), listed) {
@@ -302,11 +306,26 @@ fn names_secrets(text: &str) -> bool {
     const DIRECTORIES: &[&str] =
         &[".ssh", ".gnupg", ".aws", ".kube", ".docker", ".azure", ".gcloud", ".password-store"];
     const FILES: &[&str] = &[".netrc", ".git-credentials", ".pypirc", ".pgpass", "shadow", "gshadow"];
+    // In a repository these can be anything; at home and in the system they are what they are called.
+    const AT_HOME: &[&str] = &[
+        ".npmrc",
+        "auth.json",
+        "credentials",
+        "credentials.toml",
+        "credentials.json",
+        "hosts.yml",
+        "id_rsa",
+        "id_ed25519",
+        "id_ecdsa",
+    ];
     let path = text.rsplit_once('=').map_or(text, |(_, path)| path);
     if !path.starts_with(['/', '~', '.']) {
         return false;
     }
     let last = path.rsplit('/').next().unwrap_or_default();
+    if path.starts_with(['/', '~']) && AT_HOME.contains(&last) {
+        return true;
+    }
     path.split('/').any(|part| DIRECTORIES.contains(&part))
         || (FILES.contains(&last) && path.contains('/'))
         || (path.starts_with("/proc/") && (last == "environ" || last == "mem" || last == "cmdline"))

@@ -341,16 +341,19 @@ fn git_config(operands: &[&Word], seen: &[String]) -> Result<(), Objection> {
         ["--get", "--get-all", "--get-regexp", "--get-urlmatch", "--list", "-l"].contains(&name.as_str())
     };
     let words = operands.iter().map(|word| certain(word)).collect::<Result<Vec<_>, _>>()?;
-    let right = if seen.iter().any(reads) {
-        words.len() <= 2
-    } else {
-        match words.as_slice() {
-            ["list"] | ["get", _] => true,
-            // A name has a dot, a subcommand has none.
-            [name] => name.contains('.') && !name.starts_with('-'),
-            _ => false,
-        }
-    };
+    // Behind a name it would be text that is compared, and nobody means that.
+    let dashed = words.iter().any(|word| word.starts_with('-'));
+    let right = !dashed
+        && if seen.iter().any(reads) {
+            words.len() <= 2
+        } else {
+            match words.as_slice() {
+                ["list"] | ["get", _] => true,
+                // A name has a dot, a subcommand has none.
+                [name] => name.contains('.'),
+                _ => false,
+            }
+        };
     if right {
         Ok(())
     } else {
