@@ -68,7 +68,7 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
     // A skill is called by `$name`.
     let skills =
         if turn.prompt.contains('$') { config::skills(turn.workspace, &environment)? } else { BTreeSet::new() };
-    let mut guard = Guard::new(own_program, turn.run_directory, version, &config, &environment)?;
+    let mut guard = Guard::new(own_program, &turn, version, &config, &environment)?;
     if let Some(remark) = guard.remark() {
         (turn.sink)(remark);
     }
@@ -283,7 +283,7 @@ async fn read_line(
 /// Hands one line on. A failure means that Codex is not doing what it was asked to.
 fn take(line: &[u8], turn: &mut Turn<'_>, guard: &mut Guard, said: &mut Said) -> Option<Failure> {
     let activity = stream::parse(line)?;
-    let mut stop = guard.objection(&activity, turn.workspace);
+    let mut stop = guard.objection(&activity);
     let mut ended = None;
     said.retrying = None;
     match &activity {

@@ -19,6 +19,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 pub use self::ask::{ASK_COMMAND, ask};
+use self::patch::Top;
 use self::question::Question;
 use self::socket::{Asked, Socket};
 use super::config::Config;
@@ -35,6 +36,7 @@ pub(super) struct Guard {
     socket: Socket,
     version: Version,
     settings: Vec<String>,
+    top: Top,
     /// Hooks that run beside ours and that nobody but the machine's administrator can switch off.
     managed: Option<PathBuf>,
     /// The question about the prompt came: hooks are in force.
@@ -51,18 +53,19 @@ impl Guard {
     /// Begins to listen. Codex is to be started with [`Guard::settings`].
     pub(super) fn new(
         own_program: &Path,
-        run_directory: &Path,
+        turn: &Turn<'_>,
         version: Version,
         config: &Config,
         environment: &Environment,
     ) -> Result<Self, Failure> {
-        let socket = Socket::open(run_directory)?;
+        let socket = Socket::open(turn.run_directory)?;
         let others = hooks::others(config, environment)?;
         let settings = hooks::settings(own_program, socket.directory(), &others)?;
         Ok(Self {
             socket,
             version,
             settings,
+            top: Top::of(turn.workspace),
             managed: hooks::managed(config),
             has_begun: false,
             lines: Vec::new(),
@@ -90,7 +93,7 @@ impl Guard {
     /// Answers, and says how much was read. Whatever was decided is in the record before Codex learns of it.
     pub(super) fn answer(&mut self, asked: Asked, turn: &mut Turn<'_>) -> u64 {
         let size = asked.size();
-        match Question::of(&asked) {
+        match Question::of(&asked, &self.top) {
             Question::Prompt => {
                 self.has_begun = true;
                 asked.allow();
@@ -122,7 +125,7 @@ impl Guard {
             )),
         };
         if answer.is_none() {
-            self.grant(&action, turn.workspace);
+            self.grant(&action);
         }
         (turn.sink)(Activity::Decided { action, decision });
         match answer {
@@ -131,11 +134,11 @@ impl Guard {
         }
     }
 
-    fn grant(&mut self, action: &Action, workspace: &Path) {
+    fn grant(&mut self, action: &Action) {
         match action {
             Action::Command { line, .. } => self.lines.push(line.clone()),
             Action::Patch { paths } => {
-                self.files.extend(paths.iter().map(|path| patch::absolute(Path::new(path), workspace)));
+                self.files.extend(paths.iter().map(PathBuf::from));
             }
             Action::Tool { name } => {
                 self.tools.insert(name.clone());
@@ -146,7 +149,7 @@ impl Guard {
     }
 
     /// Whether what Codex reports could only happen behind the gate's back.
-    pub(super) fn objection(&mut self, activity: &Activity, workspace: &Path) -> Option<Failure> {
+    pub(super) fn objection(&mut self, activity: &Activity) -> Option<Failure> {
         let acts = match activity {
             Activity::ThreadStarted { .. }
             | Activity::TurnStarted
@@ -156,9 +159,7 @@ impl Guard {
             | Activity::TurnFailed { .. }
             | Activity::Unknown { .. } => return None,
             Activity::CommandStarted { command, .. } if !self.take_line(command) => Some(format!("`{command}`")),
-            Activity::PatchStarted { changes, .. }
-                if !self.covers(changes.iter().map(|c| c.path.as_str()), workspace) =>
-            {
+            Activity::PatchStarted { changes, .. } if !self.covers(changes.iter().map(|c| c.path.as_str())) => {
                 Some("a patch".to_owned())
             }
             Activity::ToolStarted { server, tool, .. } if !self.tools.contains(&format!("mcp__{server}__{tool}")) => {
@@ -214,9 +215,9 @@ impl Guard {
         true
     }
 
-    fn covers<'a>(&mut self, paths: impl Iterator<Item = &'a str>, workspace: &Path) -> bool {
-        let mut paths = paths.map(|path| patch::absolute(Path::new(path), workspace));
-        if paths.all(|path| self.files.contains(&path)) {
+    fn covers<'a>(&mut self, mut paths: impl Iterator<Item = &'a str>) -> bool {
+        let top = &self.top;
+        if paths.all(|path| self.files.contains(&top.named(&patch::absolute(Path::new(path), &top.name)))) {
             return true;
         }
         // A patch in the shape of a command was put to the gatekeeper as that command.

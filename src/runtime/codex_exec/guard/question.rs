@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::patch;
+use super::patch::{self, Top};
 use super::socket::{Asked, Body};
 use crate::policy::Action;
 use crate::runtime::codex_exec::stream::{owned, string};
@@ -36,15 +36,15 @@ pub(super) enum Question {
 
 impl Question {
     /// Reads it.
-    pub(super) fn of(asked: &Asked) -> Self {
+    pub(super) fn of(asked: &Asked, top: &Top) -> Self {
         match &asked.body {
-            Body::Whole(bytes) => Self::read(bytes),
+            Body::Whole(bytes) => Self::read(bytes, top),
             Body::Broken => unreadable("?", "the call is too large to be judged, or was not told whole"),
             Body::Stranger => Self::Stranger,
         }
     }
 
-    fn read(bytes: &[u8]) -> Self {
+    fn read(bytes: &[u8], top: &Top) -> Self {
         let Ok(told) = serde_json::from_slice::<Value>(bytes) else {
             return unreadable("?", "what Codex told its hook is no JSON");
         };
@@ -63,8 +63,10 @@ impl Question {
         let directory = string(&told, "cwd").map(PathBuf::from).filter(|directory| directory.is_absolute());
         let command = told.get("tool_input").and_then(|input| owned(input, "command"));
         match (tool, command, directory) {
-            ("Bash", Some(line), Some(directory)) => Self::Tool(Action::Command { line, directory: Some(directory) }),
-            ("apply_patch", Some(patch), Some(directory)) => of_patch(&patch, &directory),
+            ("Bash", Some(line), Some(directory)) => {
+                Self::Tool(Action::Command { line, directory: Some(top.named(&directory)) })
+            }
+            ("apply_patch", Some(patch), Some(directory)) => of_patch(&patch, &directory, top),
             ("Bash" | "apply_patch", ..) => {
                 unreadable(tool, "Codex did not tell its hook what would be executed, and where")
             }
@@ -73,8 +75,8 @@ impl Question {
     }
 }
 
-fn of_patch(patch: &str, directory: &Path) -> Question {
-    match patch::paths(patch, directory) {
+fn of_patch(patch: &str, directory: &Path, top: &Top) -> Question {
+    match patch::paths(patch, directory, top) {
         Some(paths) => Question::Tool(Action::Patch { paths }),
         None => unreadable("apply_patch", "it cannot be told which files the patch changes"),
     }
@@ -91,7 +93,7 @@ mod tests {
     use super::*;
 
     fn read(told: &Value) -> Question {
-        Question::read(told.to_string().as_bytes())
+        Question::read(told.to_string().as_bytes(), &Top::of(Path::new("/w")))
     }
 
     fn call(tool: &str, input: &Value) -> Value {
@@ -130,6 +132,6 @@ mod tests {
         ] {
             assert!(matches!(read(&told), Question::Unreadable { .. }), "{told}");
         }
-        assert!(matches!(Question::read(b"\xff"), Question::Unreadable { .. }));
+        assert!(matches!(Question::read(b"\xff", &Top::of(Path::new("/w"))), Question::Unreadable { .. }));
     }
 }

@@ -30,14 +30,39 @@ struct World {
     guard: Guard,
 }
 
+/// A turn whose run lies in this directory.
+macro_rules! turn {
+    ($root:expr, $sink:expr) => {
+        Turn {
+            workspace: Path::new("/w"),
+            // A path that is too long for the name of a socket.
+            run_directory: &$root.join("long".repeat(40)),
+            prompt: "",
+            schema: &Value::Null,
+            sandbox: &SandboxProfile {
+                mode: SandboxMode::WorkspaceWrite,
+                network: false,
+                temporary: $root.into(),
+                readable: Vec::new(),
+                command_environment: std::collections::BTreeMap::new(),
+            },
+            resume: None,
+            limits: &Limits::default(),
+            gatekeeper: &Words,
+            sink: $sink,
+            cancel: watch::channel(false).1,
+            environment: &Environment::new(),
+        }
+    };
+}
+
 impl World {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        // A path that is too long for the name of a socket.
-        let run = root.path().join("long".repeat(40));
-        std::fs::create_dir(&run).unwrap();
+        std::fs::create_dir(root.path().join("long".repeat(40))).unwrap();
         let version = Version::parse("0.169.0").unwrap();
-        let guard = Guard::new(Path::new("/own"), &run, version, &Config::default(), &Environment::new()).unwrap();
+        let turn = turn!(root.path(), &mut |_| {});
+        let guard = Guard::new(Path::new("/own"), &turn, version, &Config::default(), &Environment::new()).unwrap();
         Self { root, guard }
     }
 
@@ -47,27 +72,7 @@ impl World {
         let hook = tokio::task::spawn_blocking(move || ask(&directory, told.as_slice()));
         let asked = tokio::time::timeout(Duration::from_secs(60), self.guard.next()).await.unwrap();
         let mut seen = Vec::new();
-        let sandbox = SandboxProfile {
-            mode: SandboxMode::WorkspaceWrite,
-            network: false,
-            temporary: self.root.path().into(),
-            readable: Vec::new(),
-            command_environment: std::collections::BTreeMap::new(),
-        };
-        let mut turn = Turn {
-            workspace: Path::new("/w"),
-            run_directory: self.root.path(),
-            prompt: "",
-            schema: &Value::Null,
-            sandbox: &sandbox,
-            resume: None,
-            limits: &Limits::default(),
-            gatekeeper: &Words,
-            sink: &mut |activity| seen.push(activity),
-            cancel: watch::channel(false).1,
-            environment: &Environment::new(),
-        };
-        self.guard.answer(asked, &mut turn);
+        self.guard.answer(asked, &mut turn!(self.root.path(), &mut |activity| seen.push(activity)));
         (hook.await.unwrap(), seen)
     }
 
@@ -79,7 +84,7 @@ impl World {
     }
 
     fn objects(&mut self, activity: &Activity) -> Option<String> {
-        let failure = self.guard.objection(activity, Path::new("/w"))?;
+        let failure = self.guard.objection(activity)?;
         assert_eq!(failure.class, Class::Sandbox);
         Some(failure.message)
     }

@@ -319,8 +319,8 @@ fn is_quiet_success(tool: &str, payload: &Value, said: &str) -> bool {
         "update_plan" => said == "Plan updated",
         // A picture, not a sentence.
         "view_image" => payload.get("output").is_some_and(Value::is_array),
-        // Where a server's tool fails, the stream has that too.
-        _ => tool.starts_with("mcp__"),
+        // Where a server's tool fails, the stream has that too; where there is no such tool, it has nothing.
+        _ => tool.starts_with("mcp__") && !said.starts_with("unsupported call"),
     }
 }
 
