@@ -271,13 +271,14 @@ fn decision_line(action: &Action, decision: &Decision) -> Option<String> {
 
 /// [`activity_line`], and what the gatekeeper allowed by its list.
 pub fn verbose_line(activity: &Activity) -> Option<String> {
-    match activity {
-        Activity::Decided { action, decision } if decision.verdict == Verdict::Allow => {
-            let what = text::one_line(&described(action));
-            Some(format!("allowed: {} ({})", text::clipped(&what, DECIDED_CHARS), text::one_line(&decision.rule)))
-        }
-        other => activity_line(other),
+    if let Activity::Decided { action, decision } = activity
+        && decision.verdict == Verdict::Allow
+        && !is_by_a_person(decision)
+    {
+        let what = text::one_line(&described(action));
+        return Some(format!("allowed: {} ({})", text::clipped(&what, DECIDED_CHARS), text::one_line(&decision.rule)));
     }
+    activity_line(activity)
 }
 
 fn word(status: Status) -> &'static str {

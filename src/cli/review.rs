@@ -96,8 +96,8 @@ pub fn page(ui: &mut Ui, run: &Run, question: &Question, now: Timestamp) -> Resu
     let standing = question.standing(run.state, now);
     let word = if standing == Standing::Open { "asks to be allowed" } else { word(standing) };
     ui.line(format!("{BOLD}{id}{BOLD:#} {} {YELLOW}{word}{YELLOW:#}", run.job.row.role))?;
-    // The whole of it, not cut: what is not read is not allowed.
-    ui.prose(&format!("  {}", text::one_line(&described(&question.action))))?;
+    // The whole of it, neither cut nor broken between words: what is not read is not allowed.
+    ui.line(format!("  {}", text::one_line(&described(&question.action))))?;
     if let Some(words) = words(&question.action).filter(|words| words.len() > 1) {
         let words: Vec<_> = words.iter().map(|word| format!("[{}]", text::one_line(word))).collect();
         fact(ui, "words", &words.join(" "))?;
@@ -116,18 +116,13 @@ pub fn page(ui: &mut Ui, run: &Run, question: &Question, now: Timestamp) -> Resu
     fact(ui, "it says", if said.is_empty() { "nothing about it" } else { &said })?;
     let times = if question.times == 1 { "once".to_owned() } else { format!("{} times", question.times) };
     let ago = age(now.since(question.asked_at));
-    match &question.answer {
-        Some(answer) => {
-            fact(ui, "asked", &format!("{times}, {ago} ago"))?;
-            let why = if answer.why.is_empty() { String::new() } else { format!(": {}", answer.why) };
-            let said = format!("{}{why}, {} ago", answer.who, age(now.since(answer.at)));
-            fact(ui, "answer", &format!("{} by {}", self::word(standing), text::one_line(&said)))?;
-        }
-        None => {
-            let left = age(question.expires_at.since(now));
-            let left = if standing == Standing::Open { format!("; expires in {left}") } else { String::new() };
-            fact(ui, "asked", &format!("{times}, {ago} ago{left}"))?;
-        }
+    let left = age(question.expires_at.since(now));
+    let left = if standing == Standing::Open { format!("; expires in {left}") } else { String::new() };
+    fact(ui, "asked", &format!("{times}, {ago} ago{left}"))?;
+    if let Some(answer) = &question.answer {
+        let why = if answer.why.is_empty() { String::new() } else { format!(": {}", answer.why) };
+        let said = format!("{}{why}, {} ago", answer.who, age(now.since(answer.at)));
+        fact(ui, "answer", &format!("{} by {}", self::word(standing), text::one_line(&said)))?;
     }
     if standing == Standing::Open {
         ui.line(format!("  {DIM}allow it, once:{DIM:#} git orchestrator approve {id}"))?;

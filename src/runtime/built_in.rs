@@ -274,7 +274,7 @@ async fn execute(call: &Value, turn: &mut Turn<'_>, bounds: &mut Bounds) -> Resu
     (turn.sink)(Activity::Decided { action, decision: decision.clone() });
     if decision.verdict == Verdict::Escalate {
         return Ok(format!(
-            "{TOOL} failed: refused by the policy for now ({}): {}. A person is asked; go on without it, or end your \
+            "{TOOL} failed: refused by the policy ({}) for now: {}. A person is asked; go on without it, or end your \
              answer saying what you needed.",
             decision.rule, decision.reason
         ));

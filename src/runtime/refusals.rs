@@ -33,21 +33,21 @@ pub fn refusals<'a>(record: impl IntoIterator<Item = &'a Recorded>) -> Vec<Refus
     let mut found: Vec<Refusal> = Vec::new();
     let mut said = "";
     for recorded in record {
-        match &recorded.activity {
+        if let Activity::Message { text } | Activity::Reasoning { text } = &recorded.activity {
             // The answer itself, or a draft of it, is no reason.
-            Activity::Message { text } if text.trim_start().starts_with('{') => {}
-            Activity::Message { text } | Activity::Reasoning { text } => said = text,
-            Activity::Decided { action, decision } if decision.verdict != Verdict::Allow => {
-                let known = found.iter_mut().find(|known| known.action == *action && known.decision == *decision);
-                if let Some(known) = known {
-                    known.times = known.times.saturating_add(1);
-                } else {
-                    let said = crate::text::ends_bytes(said.trim(), REASON_BYTES).into_owned();
-                    let (action, decision) = (action.clone(), decision.clone());
-                    found.push(Refusal { action, decision, times: 1, said });
-                }
+            if !text.trim_start().starts_with('{') {
+                said = text;
             }
-            _ => {}
+        }
+        let Activity::Decided { action, decision } = &recorded.activity else { continue };
+        if decision.verdict == Verdict::Allow {
+            continue;
+        }
+        if let Some(known) = found.iter_mut().find(|known| known.action == *action && known.decision == *decision) {
+            known.times = known.times.saturating_add(1);
+        } else {
+            let said = crate::text::ends_bytes(said.trim(), REASON_BYTES).into_owned();
+            found.push(Refusal { action: action.clone(), decision: decision.clone(), times: 1, said });
         }
     }
     found
@@ -55,11 +55,11 @@ pub fn refusals<'a>(record: impl IntoIterator<Item = &'a Recorded>) -> Vec<Refus
 
 /// The lines that ran because a person allowed this run to run them.
 pub fn allowed_by_a_person<'a>(record: impl IntoIterator<Item = &'a Recorded>) -> BTreeSet<String> {
-    let lines = record.into_iter().filter_map(|recorded| match &recorded.activity {
-        Activity::Decided { action: Action::Command { line, .. }, decision } if is_by_a_person(decision) => {
-            Some(line.clone())
-        }
-        _ => None,
+    let lines = record.into_iter().filter_map(|recorded| {
+        let Activity::Decided { action: Action::Command { line, .. }, decision } = &recorded.activity else {
+            return None;
+        };
+        is_by_a_person(decision).then(|| line.clone())
     });
     lines.collect()
 }

@@ -29,12 +29,11 @@ use crate::policy::admission::Admission;
 use crate::run::{Happening, State};
 use crate::triggers::plan::{Plan, PlannedRow, Starts};
 
-/// What makes each format of the file out of the one before it. The newest is in `PRAGMA user_version`; nothing that was
-/// released is ever changed.
-const FORMATS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema-2.sql")];
+/// What makes each format of the file out of the one before it. Nothing that was released is ever changed.
+const FORMATS: [(i64, &str); 2] = [(1, include_str!("schema.sql")), (FORMAT, include_str!("schema-2.sql"))];
 
-/// The newest format.
-const FORMAT: i64 = FORMATS.len() as i64;
+/// The newest format, in `PRAGMA user_version`.
+const FORMAT: i64 = 2;
 
 /// How long a writer waits for another one. Transactions take milliseconds.
 const BUSY: Duration = Duration::from_secs(10);
@@ -89,11 +88,9 @@ impl Ledger {
             let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).doing(&opening)?;
             // Another process may have been faster.
             let format: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0)).doing(&opening)?;
-            for missing in FORMATS.iter().skip(usize::try_from(format).unwrap_or(0)) {
+            for (version, missing) in FORMATS.iter().filter(|(version, _)| *version > format) {
                 tx.execute_batch(missing).doing(&opening)?;
-            }
-            if format < FORMAT {
-                tx.pragma_update(None, "user_version", FORMAT).doing(&opening)?;
+                tx.pragma_update(None, "user_version", version).doing(&opening)?;
             }
             tx.commit().doing(&opening)?;
         } else if format > FORMAT {

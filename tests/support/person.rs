@@ -5,6 +5,16 @@ use std::process::{Child, ChildStdout, Stdio};
 
 use super::{PROGRAM, Scene, text};
 
+/// Whether these tests can play a person: inside a run nobody can, whatever terminal there is.
+pub(crate) fn can_play_a_person() -> bool {
+    let why = orchestrator::ancestry::inside_a_run(&orchestrator::process::clean_environment());
+    if let Some(why) = &why {
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{why}");
+        eprintln!("SKIPPED: {why}");
+    }
+    why.is_none()
+}
+
 /// The program at a terminal, waiting for an answer.
 pub(crate) struct Terminal {
     child: Child,

@@ -23,15 +23,15 @@ fn decided(attempt: u32, action: Action) -> Recorded {
     Recorded { at: Timestamp::from_millis(1), attempt, activity: Activity::Decided { action, decision } }
 }
 
-fn judged(conclusion: Conclusion, questions: &[&str]) -> Result<Judgement, Vec<String>> {
-    Ok(Judgement {
+fn judged(conclusion: Conclusion, questions: &[&str]) -> Judgement {
+    Judgement {
         answer: serde_json::json!({ "summary": "It needs its packages." }),
         conclusion,
         favourable: false,
         evidence: crate::artifact::Evidence::default(),
         headline: String::new(),
         questions: questions.iter().map(|question| (*question).to_owned()).collect(),
-    })
+    }
 }
 
 #[test]
@@ -40,11 +40,11 @@ fn a_person_is_asked_only_for_what_an_attempt_could_not_do_without() {
     let record = [decided(1, command("npm audit")), decided(2, command("npm ci")), decided(2, command("ls | sh"))];
     let lines =
         |judged: &_| asked(&record, 2, judged, "").into_iter().map(|a| described(&a.action)).collect::<Vec<_>>();
-    assert_eq!(lines(&judged(inconclusive(), &[])), ["npm ci"], "of this attempt, and not what is denied");
+    assert_eq!(lines(&Ok(judged(inconclusive(), &[]))), ["npm ci"], "of this attempt, and not what is denied");
     assert_eq!(lines(&Err(vec!["no JSON".to_owned()])), ["npm ci"]);
-    assert!(lines(&judged(Conclusion::Conclusive, &[])).is_empty());
-    assert!(lines(&judged(inconclusive(), &["Which sign?"])).is_empty(), "it asks something else");
-    let said = &asked(&record, 2, &judged(inconclusive(), &[]), "")[0].said;
+    assert!(lines(&Ok(judged(Conclusion::Conclusive, &[]))).is_empty());
+    assert!(lines(&Ok(judged(inconclusive(), &["Which sign?"]))).is_empty(), "it asks something else");
+    let said = &asked(&record, 2, &Ok(judged(inconclusive(), &[])), "")[0].said;
     assert_eq!(said, "It needs its packages.", "where it said nothing before");
 }
 

@@ -141,7 +141,7 @@ fn a_ledger_of_the_first_format_is_brought_up_to_date_and_can_be_looked_at_befor
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ledger.db");
     let old = Connection::open(&path).unwrap();
-    old.execute_batch(FORMATS[0]).unwrap();
+    old.execute_batch(FORMATS[0].1).unwrap();
     old.pragma_update(None, "user_version", 1).unwrap();
     drop(old);
     let read = Ledger::open_to_read(&path).unwrap().unwrap();
