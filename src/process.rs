@@ -4,6 +4,10 @@
 //! call of a child hit the wrong repository) nor with a descriptor of the caller (a pipe held open keeps `git push`
 //! waiting). This module knows nothing of Codex or of the queue.
 
+pub mod ancestry;
+pub mod bounds;
+mod cgroup;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -107,16 +111,22 @@ pub const CONTAIN_COMMAND: &str = "contain";
 ///
 /// The detour replaces `pre_exec`, which needs `unsafe`.
 pub fn contained(own_program: &Path, argv: &[OsString]) -> Vec<OsString> {
+    contained_with(own_program, &[], argv)
+}
+
+fn contained_with(own_program: &Path, options: &[OsString], argv: &[OsString]) -> Vec<OsString> {
     // Before anything is started: an orphan that went to init once does not come back.
     adopt_orphans();
     let parent = rustix::process::getpid().as_raw_nonzero().to_string();
-    let mut out: Vec<OsString> = vec![own_program.into(), CONTAIN_COMMAND.into(), parent.into(), "--".into()];
+    let mut out: Vec<OsString> = vec![own_program.into(), CONTAIN_COMMAND.into()];
+    out.extend(options.iter().cloned());
+    out.extend([parent.into(), "--".into()]);
     out.extend(argv.iter().cloned());
     out
 }
 
 /// The body of the hidden command. Returns only if `argv` cannot be executed.
-pub fn contain(parent: i32, argv: &[OsString]) -> Error {
+pub fn contain(parent: i32, restrictions: &bounds::Restrictions, argv: &[OsString]) -> Error {
     lead_session();
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).ok();
@@ -124,6 +134,9 @@ pub fn contain(parent: i32, argv: &[OsString]) -> Error {
     let alive = rustix::process::getppid().is_some_and(|pid| pid.as_raw_nonzero().get() == parent);
     if !alive {
         return Error::failed("the process that started this one is gone");
+    }
+    if let Err(error) = restrictions.impose() {
+        return error;
     }
     close_fds::set_fds_cloexec(3, &[]);
     let Some((program, arguments)) = argv.split_first() else {
@@ -148,13 +161,19 @@ static LEADERS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 #[derive(Debug)]
 pub struct Family {
     leader: u32,
+    group: Option<bounds::Group>,
 }
 
 impl Family {
     /// Takes charge of the session that the child with this process id leads.
     pub fn of(leader: u32) -> Self {
+        Self::within(leader, None)
+    }
+
+    /// The same for a child that [`bounds::confined`] made a control group for.
+    pub fn within(leader: u32, group: Option<bounds::Group>) -> Self {
         leaders().insert(leader);
-        Self { leader }
+        Self { leader, group }
     }
 
     /// Sends `signal` to the group that the leader leads; its commands may have groups of their own.
@@ -163,10 +182,23 @@ impl Family {
     }
 
     /// Kills the whole family and waits until it is gone, at most `deadline` long. Returns how many are left.
-    pub fn end(self, deadline: Duration) -> usize {
-        self.signal(Signal::KILL);
+    pub fn end(mut self, deadline: Duration) -> usize {
         leaders().remove(&self.leader);
-        end_descendants(deadline)
+        self.end_now(deadline)
+    }
+
+    fn end_now(&mut self, deadline: Duration) -> usize {
+        self.signal(Signal::KILL);
+        // The group first: it kills all at once, so that nothing can fork faster than it is found.
+        let group = self.group.take();
+        if let Some(group) = &group {
+            group.kill();
+        }
+        let left = end_descendants(deadline);
+        if let Some(group) = group {
+            group.remove(deadline);
+        }
+        left
     }
 }
 
@@ -174,8 +206,7 @@ impl Drop for Family {
     fn drop(&mut self) {
         // `end` has removed it; what is dropped without it (a cancelled future) still takes its children along.
         if leaders().remove(&self.leader) {
-            self.signal(Signal::KILL);
-            end_descendants(Duration::from_secs(2));
+            self.end_now(Duration::from_secs(2));
         }
     }
 }

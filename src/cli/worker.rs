@@ -9,6 +9,7 @@ use std::sync::Mutex;
 
 use super::world;
 use crate::error::{Context as _, Result};
+use crate::process::bounds::Restrictions;
 use crate::runtime::codex_exec;
 use crate::store::layout::Layout;
 use crate::{files, process};
@@ -62,6 +63,15 @@ fn log_to(layout: &Layout) -> Result<()> {
 pub struct ContainArgs {
     /// The process that started this one
     parent: i32,
+    /// A control group to join first
+    #[arg(long, value_name = "DIR")]
+    group: Vec<PathBuf>,
+    /// The largest file that it may write, in bytes
+    #[arg(long, value_name = "BYTES")]
+    file_size: Option<u64>,
+    /// How many processes and threads it may have beside those that the user has
+    #[arg(long, value_name = "NUMBER")]
+    processes: Option<u64>,
     /// The program and its arguments
     #[arg(last = true, required = true)]
     argv: Vec<OsString>,
@@ -69,7 +79,9 @@ pub struct ContainArgs {
 
 /// Becomes the program.
 pub fn contain(args: &ContainArgs) -> Result<ExitCode> {
-    Err(process::contain(args.parent, &args.argv))
+    let restrictions =
+        Restrictions { groups: args.group.clone(), file_bytes: args.file_size, processes: args.processes };
+    Err(process::contain(args.parent, &restrictions, &args.argv))
 }
 
 /// Ask the gatekeeper of a turn (called by the hooks of the runtime)

@@ -12,6 +12,7 @@ use super::config::{Config, Login, home, variable};
 use super::preflight;
 use super::program::{Program, SHORT_CALL};
 use crate::process;
+use crate::process::bounds::holders;
 use crate::runtime::{Capabilities, Class, Environment, Failure, SandboxProfile};
 use crate::text;
 
@@ -43,7 +44,7 @@ pub(super) async fn probe(
         version: version.to_string(),
         resumes: true,
         asks: true,
-        sandbox: confinement.described(sandbox.mode),
+        sandbox: format!("{}; {}", confinement.described(sandbox.mode), holders().described()),
     })
 }
 

@@ -30,9 +30,10 @@ use super::stream;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::files;
-use crate::process::{self, Family};
+use crate::process::Family;
+use crate::process::bounds::{self, Bounds};
 use crate::runtime::REHEARSAL;
-use crate::runtime::{Activity, Class, Failure, Outcome, Turn, Usage};
+use crate::runtime::{Activity, Class, Environment, Failure, Outcome, Turn, Usage};
 use crate::text;
 
 /// How long Codex has to end after SIGINT (it takes a tenth of a second), and again after SIGTERM.
@@ -49,6 +50,9 @@ const LINE_BYTES: u64 = 8 << 20;
 
 /// How much of Codex's standard error is kept in the run's directory, in bytes.
 const STDERR_BYTES: usize = 1 << 20;
+
+/// How much Codex's own files may grow in one turn, in bytes.
+const OWN_FILES_GROW: u64 = 16 << 20;
 
 pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcome, Failure> {
     let program = Program::find(turn.environment)?;
@@ -89,7 +93,12 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
     let start = rollout::Start::of(&environment, call.resume);
     let mut argv = vec![program.path.clone().into_os_string()];
     argv.extend(call.arguments()?);
-    let argv = process::contained(own_program, &argv);
+    let bounds = Bounds {
+        memory_bytes: turn.limits.memory_bytes,
+        processes: turn.limits.processes,
+        file_bytes: file_bytes(turn.limits.file_bytes, &environment),
+    };
+    let (argv, group) = bounds::confined(own_program, &argv, &bounds);
     let Some((first, rest)) = argv.split_first() else {
         return Err(Failure::new(Class::Internal, "there is nothing to start"));
     };
@@ -106,7 +115,7 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
         .spawn();
     let mut child =
         started.map_err(|error| Failure::new(Class::Internal, format!("Codex cannot be started: {error}")))?;
-    let family = child.id().map(Family::of);
+    let family = child.id().map(|leader| Family::within(leader, group));
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let prompt = turn.prompt;
     let feed = async move {
@@ -157,6 +166,14 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
     }
     said.counted = thread_usage;
     conclude(&turn, said, ending, status, &complaints, &config, rehearsal.is_some())
+}
+
+/// The largest file that Codex and its commands may write. Codex keeps databases in its own directory that grow over
+/// months; the kernel would kill it in the middle of a turn over one that is larger already.
+fn file_bytes(limit: u64, environment: &Environment) -> u64 {
+    let entries = config::home(environment).and_then(|home| std::fs::read_dir(home).ok());
+    let sizes = entries.into_iter().flatten().flatten().filter_map(|entry| Some(entry.metadata().ok()?.len()));
+    sizes.max().map_or(limit, |largest| limit.max(largest.saturating_add(OWN_FILES_GROW)))
 }
 
 /// Why the lines ended.
