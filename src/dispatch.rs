@@ -27,7 +27,7 @@ use crate::triggers::{Coalesce, Source, Table, Vocabulary, load};
 use crate::trust;
 use crate::trust::hook::Basis;
 pub use crate::trust::vocabulary;
-use crate::worker::lock;
+use crate::worker::{lock, own};
 
 /// The table's file name, at the top of the worktree.
 pub const TABLE: &str = load::FILE_NAME;
@@ -208,6 +208,9 @@ fn start(
         for plan in &mut plans {
             plan.hold(&trust::reason(objection));
         }
+    }
+    if !plans.is_empty() && own::is_our_own(&repository, &layout) {
+        plans.clear();
     }
     if !plans.is_empty() {
         ceiling::apply(&mut plans, &vocabulary(), false);

@@ -1,7 +1,7 @@
 //! One worker for each repository, and no moment in which work lies about with nobody to do it.
 //!
 //! The worker holds a kernel lock on `worker.lock` while it lives; the kernel drops it however the worker dies. The pid
-//! in the file is for people and decides nothing. Two rules close every window:
+//! in the file is for people, and for a hook to tell that the worker is its ancestor. Two rules close every window:
 //!
 //! 1. A hook makes its event durable before it looks at the lock; a worker that finds nothing to do releases the lock
 //!    before it looks for work once more. Whichever comes second sees the other.

@@ -10,6 +10,7 @@ mod escalation;
 pub mod execute;
 pub mod keep;
 pub mod lock;
+pub mod own;
 pub mod record;
 
 use std::collections::BTreeSet;

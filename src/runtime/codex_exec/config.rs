@@ -23,7 +23,7 @@ const SKILLS_MAX: usize = 400;
 
 /// The parts of the configuration that matter here.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Config {
+pub(in crate::runtime) struct Config {
     layers: Vec<(PathBuf, Table)>,
 }
 
@@ -84,9 +84,21 @@ impl Config {
         tables.flat_map(|table| table.keys().map(String::as_str)).collect()
     }
 
+    /// The model provider's name.
+    pub(super) fn provider(&self) -> &str {
+        self.get(&["model_provider"]).and_then(Value::as_str).unwrap_or("openai")
+    }
+
+    /// The variables that the provider reads: its key, and those that become headers of its requests.
+    pub(super) fn variables(&self) -> BTreeSet<&str> {
+        let key = |name| self.get(&["model_providers", self.provider(), name]);
+        let headers = key("env_http_headers").and_then(Value::as_table).into_iter().flat_map(Table::values);
+        headers.chain(key("env_key")).filter_map(Value::as_str).collect()
+    }
+
     /// What the model provider wants.
     pub(super) fn login(&self) -> Login<'_> {
-        let provider = self.get(&["model_provider"]).and_then(Value::as_str).unwrap_or("openai");
+        let provider = self.provider();
         let key = |name| self.get(&["model_providers", provider, name]);
         if let Some(variable) = key("env_key").and_then(Value::as_str) {
             return Login::Variable(variable);

@@ -20,6 +20,7 @@ pub(in crate::runtime) mod profile;
 mod program;
 mod rollout;
 pub(crate) mod stream;
+pub(in crate::runtime) mod surroundings;
 mod turn;
 
 use std::path::{Path, PathBuf};

@@ -26,6 +26,7 @@ outside=$1 secret=$2 port=$3 mode=$4 temporary=$5 hides=$6
 shift 6
 { echo x > "$outside"; } 2>/dev/null
 cat "$secret" 2>/dev/null
+echo
 if [ -x /bin/bash ]; then /bin/bash -c ": > /dev/tcp/127.0.0.1/$port" 2>/dev/null; fi
 for file in "$@"; do
   if [ -d "$file" ]; then ls "$file"/* >/dev/null 2>&1 && echo "read:$file"

@@ -11,6 +11,7 @@ use super::command_line::rehearsal;
 use super::config::{Config, Login, home, variable};
 use super::preflight;
 use super::program::{Program, SHORT_CALL};
+use super::surroundings;
 use crate::process;
 use crate::process::bounds::holders;
 use crate::runtime::{Capabilities, Class, Environment, Failure, SandboxProfile};
@@ -30,10 +31,11 @@ pub(super) async fn probe(
 ) -> Result<Capabilities, Failure> {
     let program = Program::find(environment)?;
     let environment = program.environment(environment);
-    let version = program.version(&environment, directory).await?;
+    let version = program.version(&surroundings::allowed(&environment, None), directory).await?;
     version.check_guarded()?;
     check_home(&environment)?;
     let config = Config::read(&environment)?;
+    let environment = surroundings::allowed(&environment, Some(&config));
     let (sandboxed, logged_in) = tokio::join!(
         preflight::prove(&program, version, &environment, sandbox, directory),
         check_login(&program, &config, &environment, directory)

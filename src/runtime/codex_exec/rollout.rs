@@ -82,6 +82,8 @@ pub(super) struct Found {
     pub(super) inputs: Vec<Input>,
     /// The thread's counter as it stood last.
     pub(super) thread_usage: Option<Usage>,
+    /// The permission profile that held for the turn, where Codex names one; empty where an older mode held.
+    pub(super) profile: Option<String>,
 }
 
 /// Reads the record of the turn that began at `start`, and returns what `streamed` lacks.
@@ -101,7 +103,8 @@ pub(super) fn read(start: &Start, thread: Option<&str>, streamed: &[Streamed]) -
     }
     let thread_usage = told.thread_usage();
     let inputs = std::mem::take(&mut told.inputs);
-    Found { activities: merge::missing(told, streamed), inputs, thread_usage }
+    let profile = told.profile().map(str::to_owned);
+    Found { activities: merge::missing(told, streamed), inputs, thread_usage, profile }
 }
 
 /// Hands the lines on. Returns whether that was all.

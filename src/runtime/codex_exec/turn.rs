@@ -27,6 +27,7 @@ use super::profile::Confinement;
 use super::program::Program;
 use super::rollout::{self, Found, Streamed};
 use super::stream;
+use super::surroundings;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::files;
@@ -56,12 +57,13 @@ const OWN_FILES_GROW: u64 = 16 << 20;
 
 pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcome, Failure> {
     let program = Program::find(turn.environment)?;
-    let mut environment = program.environment(turn.environment);
-    let version = program.version(&environment, turn.run_directory).await?;
+    let environment = program.environment(turn.environment);
+    let version = program.version(&surroundings::allowed(&environment, None), turn.run_directory).await?;
     version.check_guarded()?;
+    let config = Config::read(&environment)?;
+    let mut environment = surroundings::allowed(&environment, Some(&config));
     // The shell that runs hooks is not to do anything else first.
     environment.retain(|name, _| !guard::misleads_shell(name));
-    let config = Config::read(&environment)?;
     let rehearsal = rehearsal(turn.environment)?;
     if rehearsal.is_some() {
         // A proxy of the person's would be asked for our loopback address otherwise.
@@ -155,7 +157,8 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
         }
     };
     let status = end(&mut child, family, &ending).await;
-    let Found { activities, inputs, thread_usage } = rollout::read(&start, said.thread.as_deref(), &said.commands);
+    let found = rollout::read(&start, said.thread.as_deref(), &said.commands);
+    let Found { activities, inputs, thread_usage, profile } = found;
     activities.into_iter().for_each(&mut *turn.sink);
     let ending = match guard.inputs(inputs, &mut turn) {
         Some(failure) if ending == Ending::Closed => Ending::Stopped(failure),
@@ -165,6 +168,11 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
         (turn.sink)(last);
     }
     said.counted = thread_usage;
+    if let Some((expected, found)) = confinement.profile().zip(profile).filter(|(expected, found)| expected != found) {
+        // Whatever it answered, its commands were not confined as was proved.
+        let message = format!("Codex used the permission profile `{}` in place of {expected}", text::one_line(&found));
+        return Err(Failure::new(Class::Sandbox, message).fix("codex doctor"));
+    }
     conclude(&turn, said, ending, status, &complaints, &config, rehearsal.is_some())
 }
 

@@ -102,10 +102,16 @@ pub(super) struct Told {
     asked: HashMap<String, Asked>,
     sessions: HashMap<String, usize>,
     thread_usage: Option<Usage>,
+    profile: Option<String>,
     line: usize,
 }
 
 impl Told {
+    /// The profile of the last turn in the record.
+    pub(super) fn profile(&self) -> Option<&str> {
+        self.profile.as_deref()
+    }
+
     /// Takes the next line.
     pub(super) fn take(&mut self, line: &[u8]) {
         self.line = self.line.saturating_add(1);
@@ -113,6 +119,13 @@ impl Told {
         let at = event.get("timestamp").and_then(|at| serde_json::from_value(at.clone()).ok());
         let Some(payload) = event.get("payload") else { return };
         match (string(&event, "type"), string(payload, "type")) {
+            (Some("turn_context"), _) => {
+                let active = payload.get("active_permission_profile").and_then(|active| string(active, "id"));
+                // 0.130 and 0.163 know no such field.
+                if payload.get("permission_profile").is_some() {
+                    self.profile = Some(active.unwrap_or_default().to_owned());
+                }
+            }
             (Some("response_item"), Some("function_call")) => self.function(payload, at),
             (Some("response_item"), Some("custom_tool_call")) => self.custom_tool(payload),
             (Some("response_item"), Some("local_shell_call")) => {
