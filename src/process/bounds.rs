@@ -155,8 +155,8 @@ mod tests {
     #[test]
     fn the_users_threads_are_counted() {
         let held: Vec<_> = std::iter::repeat_with(|| {
-            let (hold, held) = mpsc::channel::<()>();
-            (hold, std::thread::spawn(move || held.recv().ok()))
+            let (hold, wait) = mpsc::channel::<()>();
+            (hold, std::thread::spawn(move || wait.recv().ok()))
         })
         .take(3)
         .collect();

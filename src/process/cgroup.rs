@@ -58,13 +58,11 @@ impl Group {
             // Half a group would be taken for a whole one: dropping it removes what there is.
             let lock = File::open(&directory).and_then(|file| file.lock().map(|()| file));
             let limited = limit(&directory, &parent, bounds);
-            match lock {
-                Ok(lock) => group.directories.push((directory, lock)),
-                Err(_) => {
-                    fs::remove_dir(&directory).ok();
-                    return None;
-                }
-            }
+            let Ok(lock) = lock else {
+                fs::remove_dir(&directory).ok();
+                return None;
+            };
+            group.directories.push((directory, lock));
             limited.ok()?;
             group.holds_processes |= parent.processes;
         }

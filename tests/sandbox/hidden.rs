@@ -56,8 +56,12 @@ const VARIABLES: &[&str] = &[
 async fn nothing_comes_back(mode: SandboxMode) {
     let Some(mut world) = World::new() else { return };
     world.mode = mode;
-    FILES.iter().for_each(|file| world.plant(file));
-    VARIABLES.iter().for_each(|name| world.set(name, CANARY));
+    for file in FILES {
+        world.plant(file);
+    }
+    for name in VARIABLES {
+        world.set(name, CANARY);
+    }
     let address = format!("https://ada:{CANARY}@example.invalid/x.git");
     world.git(&["remote", "add", "origin", &address]);
     world.prepare();
