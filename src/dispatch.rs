@@ -225,7 +225,13 @@ fn start(
     let commits: Vec<Queued> =
         plans.iter().map(|plan| queued(plan, table)).filter(|queued| *queued != Queued::default()).collect();
     let is_silent = commits.is_empty() && parts.left_out == 0;
-    Ok((!is_silent).then_some(Notice { commits, left_out: parts.left_out, is_quiet: table.hook.quiet, objection }))
+    Ok((!is_silent).then_some(Notice {
+        commits,
+        left_out: parts.left_out,
+        // What a person has to do something about is no notice that a table may keep from them.
+        is_quiet: table.hook.quiet && objection.is_none(),
+        objection,
+    }))
 }
 
 /// Makes events durable where no table is accepted: which rows they match is looked up once one is.

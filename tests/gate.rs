@@ -52,6 +52,7 @@ fn a_push_waits_for_the_roles_and_for_a_person() {
     let Some(codex) = codex() else { return };
     let server = Server::in_background(Scripted::new()).unwrap();
     let scene = scene(TABLE).with_codex(&codex, server.url());
+    scene.trust();
     scene.ok(&["pause"]);
     scene.git(&["commit", "--quiet", "-m", "one"]);
 
@@ -130,6 +131,7 @@ fn a_fail_a_rehearsal_and_an_approval_from_before_open_nothing() {
     let Some(codex) = codex() else { return };
     let server = Server::in_background(Scripted::new()).unwrap();
     let mut scene = scene(TABLE).with_codex(&codex, server.url());
+    scene.trust();
     scene.write("Makefile", "test:\n\t@echo one failed; exit 1\n");
     scene.git(&["add", "."]);
     scene.ok(&["pause"]);
@@ -218,6 +220,7 @@ fn a_result_about_the_last_commit_opens_no_push_of_two() {
     let server = Server::in_background(Scripted::new()).unwrap();
     let table = TABLE.replace("role: tester", "role: architect").replace("[tester]", "[architect]");
     let scene = scene(&table).with_codex(&codex, server.url());
+    scene.trust();
     scene.git(&["commit", "--quiet", "-m", "start"]);
     scene.git(&["push", "--quiet", "--no-verify", "origin", "main"]);
     scene.wait();

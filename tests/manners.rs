@@ -117,6 +117,7 @@ fn a_person_or_the_table_can_ask_for_silence_and_a_gate_and_a_failure_are_said_a
 
     let gate = "  - name: main\n    on: pre-push\n    gate: review\n    requires: [tester]\npolicy:";
     scene.write("triggers.yaml", &(TESTER_ON_COMMIT.replace("policy:", gate) + "hook: { quiet: true }\n"));
+    scene.trust();
     assert_eq!(said(commit(&scene)), (String::new(), String::new()), "no terminal: not a word");
     assert_ne!(scene.newest()["commit"], before, "but it was queued");
     if let Some(shown) = on_a_terminal(&scene, 100, &[("NO_COLOR", "1")], COMMIT) {
@@ -137,9 +138,9 @@ fn a_person_or_the_table_can_ask_for_silence_and_a_gate_and_a_failure_are_said_a
     said(command);
     assert_eq!(scene.newest()["commit"], *scene.git(&["rev-parse", "HEAD"]).trim());
 
-    // That nothing was queued because something is broken is no notice.
+    // That nothing begins until somebody does something about it is no notice.
     scene.write("triggers.yaml", "version: 1\nhook: { quiet: true }\ntriggers: 7\n");
-    assert!(said(commit(&scene)).1.contains("git orchestrator validate"));
+    assert!(said(commit(&scene)).1.contains("git orchestrator trust"));
 }
 
 #[test]
@@ -209,6 +210,7 @@ fn a_worker_keeps_no_call_of_git_waiting() {
     // A Codex that never answers: the worker is in the middle of a run.
     Scene::script(&scene.path("bin").join("silent"), "#!/bin/sh\nexec sleep 1000\n");
     scene.set("GIT_ORCHESTRATOR_CODEX", scene.path("bin").join("silent"));
+    scene.trust();
     scene.git(&["init", "--quiet", "--bare", "../remote.git"]);
     scene.ok(&["resume"]);
     scene.git(&["commit", "--quiet", "--allow-empty", "-m", "first"]);

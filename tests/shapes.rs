@@ -238,6 +238,7 @@ fn bare_repositories_and_submodules_of_every_format() {
         // The submodule's new commit is a path of the outer repository.
         assert_eq!(shape.commit(&outer, b"z", "1", &[]), "");
         write(&outer.join("triggers.yaml"), TABLE.replace("src/**", "in ner").as_bytes());
+        shape.accept(&outer, "trust");
         shape.commit(&inner, b"src/submodule", "2", &[]);
         let said = shape.commit(&outer, b"z", "2", &[]);
         assert!(said.contains("tester queued"), "{said}");

@@ -152,8 +152,12 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
 
 /// Lets go on what waited for acceptance, and says so.
 pub(super) fn go_on(ui: &mut Ui, hand: &Hand) -> Result<()> {
-    if !Layout::new(&hand.repository.home()).exists() {
+    let layout = Layout::new(&hand.repository.home());
+    if !layout.exists() {
         ui.line(format!("{DIM}next: git orchestrator install{DIM:#}"))?;
+        return Ok(());
+    }
+    if !layout.ledger().exists() && spool::held_count(&layout) == 0 && spool::is_empty(&layout)? {
         return Ok(());
     }
     let Some(table) = hand.closure.checked_table(&vocabulary())? else { return Ok(()) };

@@ -256,11 +256,12 @@ pub fn examine(place: &Place<'_>) -> Report {
         let (state, ledger) = state::look(&layout, repository);
         let installed = has_hooks || layout.root().symlink_metadata().is_ok();
         let here = Here { place, repository, layout, installed, table, ledger, now: Timestamp::now() };
+        let has_faulty_hooks = hooks.iter().any(|finding| finding.level > Level::Ok);
         findings.extend(hooks);
         if here.installed {
             findings.extend(found);
             if here.table.is_some() {
-                findings.extend(trust::look(place, repository, &here.layout));
+                findings.extend(trust::look(place, repository, &here.layout, has_faulty_hooks));
             }
         }
         findings.extend(codex::look(place, here.table.as_ref()));

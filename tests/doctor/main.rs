@@ -227,10 +227,13 @@ fn the_table() {
     told(&scene, "table-broken", "problem");
     assert!(look(&scene).finding("table-broken")["message"].as_str().unwrap().starts_with("triggers.yaml:3:"));
     scene.write("triggers.yaml", "version: 1\ntriggers: []\n");
+    scene.trust();
     told(&scene, "table-empty", "note");
     scene.write("triggers.yaml", &row("policy: { autonomy: observe }\n"));
+    scene.trust();
     told(&scene, "autonomy-observe", "note");
     scene.write("triggers.yaml", &row("policy: { roles: { planner: {} } }\n"));
+    scene.trust();
     told(&scene, "role-not-listed", "note");
     fs::remove_file(scene.top.join("triggers.yaml")).unwrap();
     told(&scene, "table-missing", "warning");
@@ -255,13 +258,17 @@ fn codex_in_all_its_states() {
         (&CODEX.replace("0.169.0", "0.170.1"), "codex-newer", "note"),
     ] {
         codex(&mut scene, script);
+        scene.trust();
         told(&scene, code, level);
     }
     // Nothing waits for ever for a Codex that hangs.
     codex(&mut scene, &CODEX.replace("sandbox | login) exit 0", "login) exit 0 ;; sandbox) exec sleep 1000"));
+    scene.trust();
     let seen = look(&scene);
     assert_eq!((seen.left(), seen.code), (vec!["codex-slow"], 1), "{seen:?}");
     codex(&mut scene, CODEX);
+    told(&scene, "trust-changed", "problem");
+    scene.trust();
     let home = scene.path("codex");
     scene.set("CODEX_HOME", scene.path("not-there"));
     told(&scene, "codex-setup", "problem");
@@ -269,6 +276,7 @@ fn codex_in_all_its_states() {
     scene.unset("GIT_ORCHESTRATOR_CODEX");
     told(&scene, "codex-missing", "problem");
     scene.write("triggers.yaml", &TESTER_ON_COMMIT.replace("version: 1\n", "version: 1\nruntime: built-in\n"));
+    scene.trust();
     told(&scene, "codex-missing", "note");
 }
 

@@ -14,6 +14,7 @@ fn long_installed() -> Scene {
         "triggers.yaml",
         &TESTER_ON_COMMIT.replace("    role: tester\n", "    when: { paths: [\"src/**\"] }\n    role: tester\n"),
     );
+    scene.trust();
     let hour_ago = SystemTime::now() - Duration::from_secs(3600);
     for path in ["triggers.yaml", ".orchestrator/state/install.json"] {
         File::options().append(true).open(scene.top.join(path)).unwrap().set_modified(hour_ago).unwrap();

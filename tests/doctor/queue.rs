@@ -66,6 +66,7 @@ fn the_queue() {
     scene.ok(&["cancel", scene.newest()["id"].as_str().unwrap()]);
 
     scene.write("triggers.yaml", &TESTER_ON_COMMIT.replace("tester:\n      sandbox", "planner:\n      sandbox"));
+    scene.trust();
     scene.commit("a", "2", "change a");
     assert_eq!(scene.newest()["state"], "held");
     let seen = look(&scene);
@@ -78,6 +79,7 @@ fn the_queue() {
     // A turn that breaks off is tried again, later.
     codex(&mut scene, &CODEX.replace("exec sleep 1000", "exit 1"));
     scene.write("triggers.yaml", &TESTER_ON_COMMIT.replace("attempts: 1", "attempts: 2"));
+    scene.trust();
     scene.ok(&["resume"]);
     scene.commit("a", "3", "change a again");
     wait_for("the next attempt to wait", || look(&scene).left().contains(&"run-backs-off").then_some(()));
