@@ -139,6 +139,7 @@ fn page(scene: &Scene, output: &Output) -> String {
         (r"\b[0-9a-f]{8}\b", "[run]"),
         (r"\b[0-9a-f]{7}\b", "[commit]"),
         (r"\d+m\d\ds", "[time]"),
+        (r"\d{4}-\d\d-\d\d", "[date]"),
     ]
     .into_iter()
     .fold(page, |page, (pattern, name)| regex::Regex::new(pattern).unwrap().replace_all(&page, name).into_owned())

@@ -24,10 +24,12 @@ fn it_is_missing_too_old_or_something_else() {
 
     let bin = trial.scene.path("bin/codex");
     Scene::script(&bin, "#!/bin/sh\necho codex-cli 0.100.0\n");
+    trial.scene.trust();
     let sentence = "Codex 0.100.0 is too old: 0.130.0 is the oldest that works · npm install -g @openai/codex";
     ends(&trial.run(), "failed", sentence);
 
     Scene::script(&bin, "#!/bin/sh\necho hello\n");
+    trial.scene.trust();
     let sentence = "`*/bin/codex --version` does not answer like Codex: `hello` · npm install -g @openai/codex";
     ends(&trial.run(), "failed", sentence);
 
@@ -40,6 +42,7 @@ fn it_is_missing_too_old_or_something_else() {
     trial.scene.unset(VARIABLE);
     std::fs::remove_file(&bin).unwrap();
     std::os::unix::fs::symlink(real, &bin).unwrap();
+    trial.scene.trust();
     trial.next_runs();
 }
 
@@ -79,9 +82,11 @@ fn its_sandbox_does_not_work() {
     );
     Scene::script(&walled, &script);
     trial.scene.set(VARIABLE, &walled);
+    trial.scene.trust();
     let sentence = "Codex's sandbox does not work here*: bwrap: No permissions to create new namespace · *";
     ends(&trial.run(), "failed", sentence);
     trial.scene.set(VARIABLE, real);
+    trial.scene.trust();
     trial.next_runs();
 }
 
@@ -112,9 +117,11 @@ fn it_ends_without_a_word() {
             real.display()
         );
         Scene::script(&odd, &script);
+        trial.scene.trust();
         ends(&trial.run(), "failed", sentence);
     }
     trial.scene.set(VARIABLE, real);
+    trial.scene.trust();
     trial.next_runs();
 }
 

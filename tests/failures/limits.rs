@@ -62,6 +62,8 @@ fn no_turn_begins_without_tokens() {
     assert_eq!((asked(&server), &run["usage"]["output_tokens"]), (1, &json!(10)));
     // With one token more to spend, it is asked again, and that is all.
     let table = table(&format!("{LIMITS}, tokens: 111"));
+    trial.scene.write("triggers.yaml", &table);
+    trial.scene.trust();
     trial.scene.commit("triggers.yaml", &table, "more tokens");
     trial.count_commit();
     let run = trial.ended();
