@@ -182,6 +182,16 @@ impl Side<'_> {
         self.table(table)
     }
 
+    /// Accepts what lies here. Benches have no terminal; this is the bench's own repository, and its own state directory.
+    fn accept(&self) -> Outcome<()> {
+        let environment: orchestrator::runtime::Environment = self.scene.environment.iter().cloned().collect();
+        let home = environment.get(OsStr::new("HOME")).ok_or("no HOME")?;
+        let repository = orchestrator::git::Repository::discover(&self.top, false)?;
+        let store = orchestrator::trust::Store::below(&Path::new(home).join(".local/state"), &repository)?;
+        orchestrator::install::accept::own(&repository, &store, Path::new(&program()), &environment, true)?;
+        Ok(())
+    }
+
     /// Leaves every file out of the worktree from now on, by a sparse checkout.
     pub(crate) fn check_nothing_out(&self) -> Outcome<()> {
         self.git(&["config", "core.sparseCheckout", "true"])?;
@@ -228,7 +238,8 @@ impl Side<'_> {
 
     /// Another table.
     pub(crate) fn table(&self, table: &str) -> Outcome<()> {
-        Ok(fs::write(self.top.join("triggers.yaml"), table)?)
+        fs::write(self.top.join("triggers.yaml"), table)?;
+        self.accept()
     }
 
     /// Changes a file and stages it.

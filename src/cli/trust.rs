@@ -58,7 +58,7 @@ impl Hand {
         };
         let closure = accept::closure(&repository, accepted.as_ref(), &program, &environment)?;
         let before = accepted.as_ref().map(|accepted| (&store, accepted));
-        let differences = difference::between(before, &closure)?;
+        let differences = difference::between(before, &closure);
         Ok(Self { repository, store, accepted, damage, closure, differences })
     }
 

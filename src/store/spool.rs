@@ -41,13 +41,13 @@ pub fn hold(layout: &Layout, event: &Event) -> Result<()> {
 
 /// How many events wait for acceptance.
 pub fn held_count(layout: &Layout) -> usize {
-    files_in(layout.held()).map_or(0, |paths| paths.len())
+    files_in(&layout.held()).map_or(0, |paths| paths.len())
 }
 
 /// The events that wait for acceptance, oldest first. One that does not read is set aside.
 pub fn held(layout: &Layout) -> Result<Vec<(PathBuf, Event)>> {
     let mut found = Vec::new();
-    for path in files_in(layout.held())? {
+    for path in files_in(&layout.held())? {
         let Some(bytes) = files::read(&path, FILE_BYTES_MAX)? else { continue };
         match serde_json::from_slice(&bytes).context(|| format!("{} does not read back", path.display())) {
             Ok(event) => found.push((path, event)),
@@ -59,11 +59,11 @@ pub fn held(layout: &Layout) -> Result<Vec<(PathBuf, Event)>> {
 
 /// The files that wait, oldest first.
 fn waiting(layout: &Layout) -> Result<Vec<PathBuf>> {
-    files_in(layout.spool())
+    files_in(&layout.spool())
 }
 
-fn files_in(directory: PathBuf) -> Result<Vec<PathBuf>> {
-    let entries = match std::fs::read_dir(&directory) {
+fn files_in(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::failed(format!("cannot read {}", directory.display())).because(error)),

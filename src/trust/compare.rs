@@ -1,6 +1,7 @@
 //! What is here against what was accepted, as cheaply as it can be told: by what the system says of each file, and by its
 //! bytes only where that differs. Nothing is parsed.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -93,6 +94,7 @@ fn of_repository(part: Option<&Part>, rules: &Rules<'_>, kind: Kind, path: &Path
     match (rules.look(path), part) {
         (Some(Ok(meta)), Some(part)) if part.seen.as_ref() == Some(&Seen::of(&meta)) => return None,
         (Some(Ok(_)), None) => return Some(Change::Added),
+        (Some(Err(error)), part) if error.kind() == ErrorKind::NotFound => return part.map(|_| Change::Removed),
         _ => {}
     }
     match (rules.read(kind, path), part) {

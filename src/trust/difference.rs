@@ -11,7 +11,6 @@ use super::closure::{Closure, Piece};
 use super::compare::Change;
 use super::record::{Accepted, Kind, Part};
 use super::store::Store;
-use crate::error::Result;
 use crate::event::path_text;
 use crate::git::shown;
 use crate::text;
@@ -43,7 +42,7 @@ pub struct FileDifference {
 }
 
 /// What differs. What cannot be read is part of it.
-pub fn between(accepted: Option<(&Store, &Accepted)>, closure: &Closure) -> Result<Vec<FileDifference>> {
+pub fn between(accepted: Option<(&Store, &Accepted)>, closure: &Closure) -> Vec<FileDifference> {
     let mut found = Vec::new();
     for piece in &closure.pieces {
         let old =
@@ -52,9 +51,11 @@ pub fn between(accepted: Option<(&Store, &Accepted)>, closure: &Closure) -> Resu
             None => Change::Added,
             Some((_, old)) if old.digest != piece.part.digest => Change::Content,
             Some((_, old)) if old.is_executable != piece.part.is_executable => Change::Mode,
+            // Without its copy no run can be made.
+            Some((store, old)) if old.kind.is_kept() && store.bytes(old).is_err() => Change::Content,
             Some(_) => continue,
         };
-        found.push(one(old, Some(piece), &piece.part, change)?);
+        found.push(one(old, Some(piece), &piece.part, change));
     }
     for (kind, path, error) in &closure.problems {
         let why = error.chain();
@@ -66,15 +67,15 @@ pub fn between(accepted: Option<(&Store, &Accepted)>, closure: &Closure) -> Resu
         for part in &accepted.parts {
             let is_problem = closure.problems.iter().any(|(kind, path, _)| (*kind, path) == (part.kind, &part.path));
             if closure.piece(part.kind, &part.path).is_none() && !is_problem {
-                found.push(one(Some((store, part)), None, part, Change::Removed)?);
+                found.push(one(Some((store, part)), None, part, Change::Removed));
             }
         }
     }
     found.sort_by(|one, other| (one.kind, &one.path).cmp(&(other.kind, &other.path)));
-    Ok(found)
+    found
 }
 
-fn one(old: Option<(&Store, &Part)>, new: Option<&Piece>, part: &Part, change: Change) -> Result<FileDifference> {
+fn one(old: Option<(&Store, &Part)>, new: Option<&Piece>, part: &Part, change: Change) -> FileDifference {
     let holds = change != Change::Removed || matches!(part.kind, Kind::Instructions | Kind::Skill);
     let (kind, path) = (part.kind, part.path.clone());
     let name = shown(&path);
@@ -93,12 +94,20 @@ fn one(old: Option<(&Store, &Part)>, new: Option<&Piece>, part: &Part, change: C
                 writeln!(text, "{sign}sha256 {}", part.digest).ok();
             }
         }
-        return Ok(FileDifference { kind, path, change, holds, added: 0, removed: 0, text });
+        return FileDifference { kind, path, change, holds, added: 0, removed: 0, text };
     }
-    let before = old.map(|(store, old)| store.bytes(old)).transpose()?.unwrap_or_default();
+    let before = match old.map(|(store, old)| store.bytes(old)) {
+        None => Vec::new(),
+        Some(Ok(bytes)) => bytes,
+        // All of it is shown then, as if it were new.
+        Some(Err(error)) => {
+            writeln!(text, "{}", text::one_line(&error.chain())).ok();
+            Vec::new()
+        }
+    };
     let after = new.and_then(|new| new.bytes.as_deref()).unwrap_or_default();
     let (added, removed) = unified(&mut text, &before, after);
-    Ok(FileDifference { kind, path, change, holds, added, removed, text })
+    FileDifference { kind, path, change, holds, added, removed, text }
 }
 
 /// Appends the hunks, compared byte by byte and shown escaped. Returns how many lines are new and gone.
@@ -173,7 +182,8 @@ mod tests {
 
     #[test]
     fn two_large_files_without_a_common_line_are_compared_in_time() {
-        let many = |from: u32| (from..from + 60_000).map(|n| format!("{n}\n")).collect::<String>().into_bytes();
+        let many =
+            |from: u32| -> Vec<u8> { (from..from + 60_000).flat_map(|n| format!("{n}\n").into_bytes()).collect() };
         let mut out = String::new();
         let begun = Instant::now();
         assert_eq!(unified(&mut out, &many(0), &many(1_000_000)), (60_000, 60_000));

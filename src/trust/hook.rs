@@ -37,6 +37,8 @@ impl Basis {
         match self {
             Self::None => Some(&[]),
             Self::Trusted(table) | Self::Changed { table, .. } => Some(table),
+            // What was accepted may have listened to anything.
+            Self::Unknown { objection, .. } if objection != super::NEVER => None,
             Self::Unknown { here, .. } => here.as_deref(),
         }
     }
@@ -68,7 +70,7 @@ pub fn basis(repository: &Repository) -> Basis {
             match copy {
                 Some(Ok(table)) => Basis::Changed { table, objection: sentence(&differences), here },
                 Some(Err(error)) => Basis::Unknown { objection: error.chain(), here },
-                None => Basis::Unknown { objection: super::NEVER.to_owned(), here },
+                None => Basis::Unknown { objection: "a closure without a table was accepted".to_owned(), here },
             }
         }
     }

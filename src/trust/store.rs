@@ -186,7 +186,7 @@ impl Store {
         let base = self.state_home.join("git-orchestrator");
         let Some(opened) = opened(CWD, base.as_os_str().as_bytes(), &base)? else { return Ok(None) };
         // Other things of ours lie there, with the mode that the umask gives.
-        check(&opened, &base, FileType::Directory, 0o022)?;
+        check(&opened, &base, FileType::Directory, Mode::WGRP | Mode::WOTH)?;
         let trust = base.join("trust");
         let Some(opened) = own_directory(&opened, "trust", &trust)? else { return Ok(None) };
         own_directory(&opened, &self.key, &trust.join(&self.key))
@@ -209,7 +209,7 @@ fn opened(at: impl rustix::fd::AsFd, name: &[u8], path: &Path) -> Result<Option<
 /// A directory that nobody else may look into.
 fn own_directory(at: &OwnedFd, name: &str, path: &Path) -> Result<Option<OwnedFd>> {
     let Some(opened) = opened(at, name.as_bytes(), path)? else { return Ok(None) };
-    check(&opened, path, FileType::Directory, 0o077)?;
+    check(&opened, path, FileType::Directory, Mode::RWXG | Mode::RWXO)?;
     Ok(Some(opened))
 }
 
@@ -223,12 +223,12 @@ fn read_own(at: &OwnedFd, name: &str, path: &Path, max_bytes: u64) -> Result<Opt
             return Err(Error::failed(format!("cannot read {}", shown(path))).because(io::Error::from(errno)));
         }
     };
-    check(&file, path, FileType::RegularFile, 0o077)?;
+    check(&file, path, FileType::RegularFile, Mode::RWXG | Mode::RWXO)?;
     files::read_open(File::from(file), path, max_bytes).map(Some)
 }
 
 /// Refuses what is not this person's own, what others have one of these permissions for, and what is something else.
-fn check(opened: &OwnedFd, path: &Path, wanted: FileType, too_open: u32) -> Result<()> {
+fn check(opened: &OwnedFd, path: &Path, wanted: FileType, too_open: Mode) -> Result<()> {
     let stat: Stat = rustix::fs::fstat(opened)
         .map_err(|errno| Error::failed(format!("cannot look at {}", shown(path))).because(io::Error::from(errno)))?;
     if FileType::from_raw_mode(stat.st_mode) != wanted {
@@ -238,7 +238,7 @@ fn check(opened: &OwnedFd, path: &Path, wanted: FileType, too_open: u32) -> Resu
         return Err(Error::refused(format!("{} belongs to another user", shown(path)))
             .hint("acceptance is each person's own: use your own state directory"));
     }
-    if u32::from(stat.st_mode) & too_open != 0 {
+    if Mode::from_raw_mode(stat.st_mode).intersects(too_open) {
         let mode = if wanted == FileType::Directory { "700" } else { "600" };
         let quoted = crate::text::shell_word(&shown(path));
         return Err(Error::refused(format!("others have access to {}: what it says is not believed", shown(path)))

@@ -34,9 +34,8 @@ pub(crate) fn on_terminal(
     let mut child = command.spawn(pts).unwrap();
     let (mut said, mut asked) = (Vec::new(), 0);
     let mut buffer = [0; 4096];
-    loop {
-        // Linux ends with EIO when the last process has closed the terminal.
-        let Ok(read) = pty.read(&mut buffer) else { break };
+    // Linux ends with EIO when the last process has closed the terminal.
+    while let Ok(read) = pty.read(&mut buffer) {
         if read == 0 {
             break;
         }

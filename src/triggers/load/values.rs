@@ -94,7 +94,7 @@ pub(super) fn reference(text: &str) -> Result<String, Complaint> {
         !part.is_empty()
             && !part.starts_with(['.', '-'])
             && !part.ends_with(['.'])
-            && !part.ends_with(".lock")
+            && part.strip_suffix(".lock").is_none()
             && !part.contains("..")
             && part.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"~^:?*[\\@{".contains(c))
     };
