@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use orchestrator::policy::command::Commands;
+use orchestrator::policy::gatekeeper::Verdict;
 
 /// What a list that lets an agent read and test usually holds. `*` in the corpus.
 const USUAL: &[&str] = &[
@@ -192,6 +193,25 @@ fn what_agents_type_every_day_is_allowed() {
     let all = u32::try_from(rows.len()).expect("a small number");
     let share = f64::from(refused) / f64::from(all);
     assert!(share <= REFUSED_MAX, "{refused} of {all} are refused");
+}
+
+/// Where the workspace is known, paths out of it are refused too, and patterns look like paths.
+#[test]
+fn a_known_workspace_costs_few_of_them() {
+    let rows = corpus("benign.tsv");
+    let refused: Vec<_> = rows
+        .iter()
+        .filter(|row| row.verdict == "allow")
+        .filter(|row| Commands::new(&row.allow).within("/s/w/repo").judge(&row.line).verdict != Verdict::Allow)
+        .map(|row| &row.line)
+        .collect();
+    let share = f64::from(u32::try_from(refused.len()).expect("a small number"))
+        / f64::from(u32::try_from(rows.len()).expect("a small number"));
+    assert!(share <= REFUSED_MAX, "{refused:#?}");
+    for row in corpus("hostile.tsv") {
+        let verdict = Commands::new(&row.allow).within("/s/w/repo").judge(&row.line).verdict;
+        assert_ne!(verdict, Verdict::Allow, "{}", row.line);
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Whether a shell line may run: parsed, split into its commands, each compared with the allow-list and judged by what
 //! is known of the tool.
 //!
-//! A line is allowed only if it is fully static ([`line`], confirmed by [`grammar`]) and every command in it is allowed:
-//! its words begin with a listed prefix, and the rest is an argument list that [`schema`] knows to be harmless. A tool
+//! A line is allowed only if it is fully static ([`mod@line`], confirmed by [`grammar`]) and every command in it is allowed:
+//! its words begin with a listed prefix, and the rest is an argument list that `schema` knows to be harmless. A tool
 //! without a schema is allowed with exactly the listed words. Commands that run another one (`timeout`, `bash -c`) are
 //! judged by that one. What cannot be decided is denied; what is visible and only not listed is escalated.
 
