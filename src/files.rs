@@ -24,7 +24,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     try_write(path, bytes, 0o666).context(|| format!("cannot write {}", path.display()))
 }
 
-/// [`write`], for the owner's eyes only.
+/// [`write()`], for the owner's eyes only.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     try_write(path, bytes, 0o600).context(|| format!("cannot write {}", path.display()))
 }

@@ -70,8 +70,9 @@ impl Store {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let (place, common_directory) = (real(state_home), real(repository.common_directory()));
         let home = repository.home();
-        let tops = [Some(home.as_path()), repository.worktree(), Some(common_directory.as_path())];
-        if tops.into_iter().flatten().any(|top| place.starts_with(real(top))) {
+        let worktree = repository.worktree().filter(|top| *top != home);
+        let is_inside = [Some(home.as_path()), worktree].into_iter().flatten().any(|top| place.starts_with(real(top)));
+        if is_inside || place.starts_with(&common_directory) {
             return Err(Error::refused(format!(
                 "{} lies inside the repository, whose commits could bring acceptance",
                 { shown(state_home) }

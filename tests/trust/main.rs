@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![allow(clippy::disallowed_methods, reason = "a repository is changed with whatever changes it")]
 
+mod agent;
 mod changes;
 mod opened;
 mod person;
