@@ -129,7 +129,7 @@ fn is_open_address(address: &str) -> bool {
     let Some((scheme, rest)) = address.split_once("://") else { return true };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let user = authority.rsplit_once('@').map(|(user, _)| user);
-    let names_user = user.is_some_and(|user| user.contains(':') || scheme.starts_with("http"));
+    let names_user = user.is_some_and(|user| user.contains(':') || scheme.contains("http"));
     !names_user && !rest.contains('?')
 }
 

@@ -219,7 +219,8 @@ impl<'a> Mount<'a> {
     /// Where the group with this path is seen.
     fn place(&self, path: &str) -> Option<PathBuf> {
         let below = Path::new(path).strip_prefix(self.root).ok()?;
-        Some(Path::new(self.at).join(below))
+        let at = Path::new(self.at);
+        Some(if below.as_os_str().is_empty() { at.to_path_buf() } else { at.join(below) })
     }
 }
 
