@@ -176,6 +176,21 @@ impl Family {
         Self { leader, group }
     }
 
+    /// Starts a child through [`contained`] and takes charge of it. No end of another family falls between the two: until
+    /// it is known whose the child is, it looks like anybody's. `group`: see [`Self::within`].
+    pub fn start(
+        command: &mut tokio::process::Command,
+        group: Option<bounds::Group>,
+    ) -> io::Result<(tokio::process::Child, Option<Self>)> {
+        let mut leaders = leaders();
+        let child = command.spawn()?;
+        let family = child.id().map(|leader| {
+            leaders.insert(leader);
+            Self { leader, group }
+        });
+        Ok((child, family))
+    }
+
     /// Sends `signal` to the group that the leader leads; its commands may have groups of their own.
     pub fn signal(&self, signal: Signal) {
         signal_group(self.leader, signal);
@@ -271,11 +286,14 @@ fn strays() -> Vec<Process> {
     // By the same table as the children's. It is 0 where the session was begun outside this process's namespace
     // (`docker exec`, `unshare --pid`), which `getsid` has no value for.
     let own_session = own_stat().map_or(0, |stat| stat.session);
-    let others: BTreeSet<i32> = leaders().iter().filter_map(|leader| i32::try_from(*leader).ok()).collect();
+    // Held until the table is read: a family that is being started is in both or in neither.
+    let leaders = leaders();
+    let others: BTreeSet<i32> = leaders.iter().filter_map(|leader| i32::try_from(*leader).ok()).collect();
     let mut children: BTreeMap<i32, Vec<Process>> = BTreeMap::new();
     for process in processes() {
         children.entry(process.parent).or_default().push(process);
     }
+    drop(leaders);
     let mut found = Vec::new();
     let mut open = vec![own];
     while let Some(parent) = open.pop() {

@@ -34,7 +34,7 @@ pub struct Args {
     /// Where to make the scratch repository; it must not exist, or be a former demo
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Use this runtime (codex-exec, built-in); by default Codex where it is installed
+    /// Use this runtime (codex, codex-app-server, codex-exec, built-in); by default Codex where it is installed
     #[arg(long, value_name = "NAME")]
     runtime: Option<String>,
 }
@@ -116,7 +116,7 @@ fn choose_runtime(args: &Args, stage: &Stage) -> Result<(String, String)> {
             Ok(version) => {
                 let note =
                     format!("runtime: the real {GREEN}Codex CLI {version}{GREEN:#} in its sandbox, asking that model");
-                Ok((registry::NAMES[0].to_owned(), note))
+                Ok((registry::CODEX.to_owned(), note))
             }
             Err(failure) => {
                 let fix = failure.fix.map_or_else(String::new, |fix| format!("\n  to see the real one: {fix}"));
@@ -132,7 +132,7 @@ fn choose_runtime(args: &Args, stage: &Stage) -> Result<(String, String)> {
 
 /// The version of the Codex CLI that works here, or why none does.
 fn probe(stage: &Stage) -> Result<Result<String, Failure>> {
-    let runtime = registry::find(registry::NAMES[0], &stage.own_program)?;
+    let runtimes = registry::candidates(registry::CODEX, &stage.own_program)?;
     let sandbox = SandboxProfile {
         mode: SandboxMode::ReadOnly,
         network: false,
@@ -142,8 +142,8 @@ fn probe(stage: &Stage) -> Result<Result<String, Failure>> {
     };
     let executor =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context(|| "cannot look for a runtime")?;
-    let probed = executor.block_on(runtime.probe(&stage.environment, &sandbox, &stage.repository));
-    Ok(probed.map(|capabilities| capabilities.version))
+    let chosen = registry::choose(runtimes, &stage.environment, &sandbox, &stage.repository);
+    Ok(executor.block_on(chosen).map(|chosen| chosen.capabilities.version))
 }
 
 /// The scratch repository's project: one that can be tested with what is installed.
@@ -288,7 +288,7 @@ impl Stage {
             self.write(path, content)?;
         }
         let table = String::from_utf8_lossy(install::STARTER_TABLE).replacen(
-            "runtime: codex-exec",
+            "runtime: codex",
             &format!("runtime: {runtime}"),
             1,
         );

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use super::{Finding, Level, Place, Section};
 use crate::policy::SandboxMode;
+use crate::runtime::codex_app_server::CodexAppServer;
 use crate::runtime::codex_exec::{CodexExec, Program, Version};
-use crate::runtime::{Class, Failure, SandboxProfile, registry};
+use crate::runtime::registry::{self, Chosen};
+use crate::runtime::{Class, Failure, SandboxProfile};
 use crate::triggers::{RowAction, Table};
 
 const SECTION: Section = Section::Codex;
@@ -18,9 +20,9 @@ pub(super) fn look(place: &Place<'_>, table: Option<&Table>) -> Vec<Finding> {
         Ok(program) => program,
         Err(failure) => return vec![of_failure(worst, "codex-missing", &failure)],
     };
-    let runtime = registry::find(CodexExec::NAME, place.own_program);
+    let runtimes = registry::candidates(registry::CODEX, place.own_program);
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let (Ok(runtime), Ok(executor)) = (runtime, executor) else {
+    let (Ok(runtimes), Ok(executor)) = (runtimes, executor) else {
         return vec![
             Finding::new(SECTION, worst, "codex-unknown", "Codex could not be asked: nothing can be started here")
                 .command("codex doctor"),
@@ -34,13 +36,20 @@ pub(super) fn look(place: &Place<'_>, table: Option<&Table>) -> Vec<Finding> {
         command_environment: BTreeMap::new(),
     };
     // Each call it makes has a limit of its own, after which it is killed with all it started.
-    let probed = executor.block_on(runtime.probe(place.environment, &sandbox, place.directory));
+    let probed = executor.block_on(registry::choose(runtimes, place.environment, &sandbox, place.directory));
     match probed {
-        Ok(capabilities) => {
+        Ok(Chosen { capabilities, passed_over, .. }) => {
             let is_rehearsal = registry::is_rehearsal(place.environment);
             let login = if is_rehearsal { "it asks a scripted model" } else { "login or key is there" };
             let message = format!("Codex {} at {}, the sandbox works, {login}", capabilities.version, shown(&found));
             let mut findings = vec![Finding::new(SECTION, Level::Ok, "codex-works", message)];
+            if let Some(why_not) = passed_over.values().next() {
+                let message = format!("runs use codex-exec, which cannot ask before each command: {why_not}");
+                findings.push(
+                    Finding::new(SECTION, Level::Note, "codex-does-not-ask", message)
+                        .action("update Codex, or move its own rules away, to have each command asked for"),
+                );
+            }
             if Version::parse(&capabilities.version).is_some_and(Version::is_unmeasured) {
                 let (found, newest) = (&capabilities.version, Version::NEWEST_MEASURED);
                 let message =
@@ -57,7 +66,7 @@ pub(super) fn look(place: &Place<'_>, table: Option<&Table>) -> Vec<Finding> {
 }
 
 fn needs_codex(table: &Table) -> bool {
-    let is_codex = |runtime: &str| runtime == CodexExec::NAME;
+    let is_codex = |runtime: &str| [registry::CODEX, CodexAppServer::NAME, CodexExec::NAME].contains(&runtime);
     let rows = table.triggers.iter().filter(|row| matches!(row.action, RowAction::Role(_)));
     let mut runtimes = rows.map(|row| row.runtime.as_deref().unwrap_or(&table.runtime)).peekable();
     runtimes.peek().is_none() || runtimes.any(is_codex)

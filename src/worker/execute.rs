@@ -30,7 +30,8 @@ use crate::process;
 use crate::role::Role;
 use crate::run::{Happening, State};
 use crate::runtime::refusals::described;
-use crate::runtime::{Activity, Capabilities, Class, Failure, Outcome, Runtime, SandboxProfile, Turn, Usage, registry};
+use crate::runtime::registry::{self, Chosen};
+use crate::runtime::{Activity, Capabilities, Class, Failure, Outcome, Runtime, SandboxProfile, Turn, Usage};
 use crate::store::ledger::Ledger;
 use crate::store::question::Question;
 use crate::store::{Claim, Run, Store, StoreError, Transition, spool};
@@ -318,7 +319,6 @@ impl Worker {
         let job = &run.job;
         let policy = job.policy();
         let role = Role::find(&job.row.role)?;
-        let runtime = registry::find(&job.row.runtime, &self.own_program)?;
         let workspace = workspace::prepare(&self.repository, role.name, &job.change.head, &self.environment)?;
         let sandbox = SandboxProfile {
             mode: policy.sandbox,
@@ -327,10 +327,10 @@ impl Worker {
             readable: readable::readable(&self.repository, &workspace, &self.environment)?,
             command_environment: self.command_environment()?,
         };
-        let capabilities = runtime
-            .probe(&self.environment, &sandbox, &workspace.path)
-            .await
-            .map_err(|failure| self.ended_by(run, &failure, Usage::default()))?;
+        let candidates = registry::candidates(&job.row.runtime, &self.own_program)?;
+        let chosen = registry::choose(candidates, &self.environment, &sandbox, &workspace.path).await;
+        let Chosen { runtime, capabilities, passed_over } =
+            chosen.map_err(|failure| self.ended_by(run, &failure, Usage::default()))?;
         let place = workspace.path.display().to_string();
         let runtime_name = runtime.name();
         record.step(
@@ -338,7 +338,8 @@ impl Worker {
             claim,
             "workspace",
             &format!("{runtime_name} {}", capabilities.version),
-            &json!({ "workspace": place, "commit": job.change.head, "runtime": runtime_name, "capabilities": capabilities }),
+            &json!({ "workspace": place, "commit": job.change.head, "runtime": runtime_name, "capabilities": capabilities,
+                "passed_over": passed_over }),
         )?;
 
         let event = self.event_of(run)?;

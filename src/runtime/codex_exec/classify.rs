@@ -16,6 +16,11 @@ const DETAIL_CHARS: usize = 240;
 
 /// The failure behind the sentence of a `turn.failed`.
 pub fn turn_failed(sentence: &str) -> Failure {
+    told(sentence, class(sentence))
+}
+
+/// The failure of this class behind the sentence.
+pub(in crate::runtime) fn told(sentence: &str, class: Class) -> Failure {
     if let Some(name) = between(sentence, "Missing environment variable: `", "`") {
         return Failure::new(
             Class::Auth,
@@ -23,7 +28,6 @@ pub fn turn_failed(sentence: &str) -> Failure {
         )
         .fix(format!("export {}=…", shown(name)));
     }
-    let class = class(sentence);
     let detail = detail(sentence);
     let failure = match class {
         Class::Auth if http_status(sentence) == Some(403) => {
@@ -210,7 +214,7 @@ fn after(complaint: &str) -> String {
 
 /// The line of Codex's standard error that says most: the last one that names an error, else the last one that is no
 /// part of a stack trace. Without the time and the module that a log line begins with.
-pub(super) fn telling_line(stderr: &str) -> &str {
+pub(in crate::runtime) fn telling_line(stderr: &str) -> &str {
     let useful = |line: &&str| {
         let line = line.trim();
         let frame = line.split_once(": ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
@@ -225,7 +229,7 @@ pub(super) fn telling_line(stderr: &str) -> &str {
 }
 
 /// Foreign words for a sentence of ours: on one line, nothing that steers a terminal, not too long.
-pub(super) fn shown(words: &str) -> String {
+pub(in crate::runtime) fn shown(words: &str) -> String {
     text::clipped(&text::one_line(words), DETAIL_CHARS).into_owned()
 }
 

@@ -60,27 +60,27 @@ const SETTINGS: &[&str] = &[
 ];
 
 /// What one call depends on.
-pub(super) struct Call<'a> {
+pub(in crate::runtime) struct Call<'a> {
     /// The version that is called.
-    pub(super) version: Version,
+    pub(in crate::runtime) version: Version,
     /// The checkout.
-    pub(super) workspace: &'a Path,
-    /// The file with the answer's schema.
-    pub(super) schema: &'a Path,
+    pub(in crate::runtime) workspace: &'a Path,
+    /// The file with the answer's schema, where it is handed over as a file.
+    pub(in crate::runtime) schema: Option<&'a Path>,
     /// What the commands find and may do.
-    pub(super) sandbox: &'a SandboxProfile,
+    pub(in crate::runtime) sandbox: &'a SandboxProfile,
     /// What confines them.
-    pub(super) confinement: &'a Confinement,
+    pub(in crate::runtime) confinement: &'a Confinement,
     /// The MCP servers to switch off.
-    pub(super) mcp_servers: BTreeSet<&'a str>,
+    pub(in crate::runtime) mcp_servers: BTreeSet<&'a str>,
     /// The skill files to switch off.
-    pub(super) skills: BTreeSet<PathBuf>,
+    pub(in crate::runtime) skills: BTreeSet<PathBuf>,
     /// The thread to continue.
-    pub(super) resume: Option<&'a str>,
+    pub(in crate::runtime) resume: Option<&'a str>,
     /// The rehearsal server to ask instead of the person's provider.
-    pub(super) rehearsal: Option<&'a str>,
+    pub(in crate::runtime) rehearsal: Option<&'a str>,
     /// What puts each tool call to the gatekeeper.
-    pub(super) guard: &'a [String],
+    pub(in crate::runtime) guard: &'a [String],
 }
 
 impl Call<'_> {
@@ -92,7 +92,9 @@ impl Call<'_> {
             out.extend(["-s".into(), mode.as_str().into()]);
         }
         out.extend(["-C".into(), self.workspace.into()]);
-        out.extend(["--output-schema".into(), self.schema.into()]);
+        if let Some(schema) = self.schema {
+            out.extend(["--output-schema".into(), schema.into()]);
+        }
         for setting in self.settings()? {
             out.extend(["-c".into(), setting.into()]);
         }
@@ -101,17 +103,15 @@ impl Call<'_> {
         }
         if let Some(thread) = self.resume {
             // Codex takes anything else for a name and starts a new thread without a word.
-            if uuid::Uuid::try_parse(thread).is_err() {
-                let thread = text::one_line(thread);
-                return Err(Failure::new(Class::Protocol, format!("`{thread}` is not the id of a Codex thread")));
-            }
+            check_thread(thread)?;
             out.extend(["resume".into(), thread.into()]);
         }
         out.push("-".into());
         Ok(out)
     }
 
-    fn settings(&self) -> Result<Vec<String>, Failure> {
+    /// What is switched off or pinned, each as `key=value` for `-c`.
+    pub(in crate::runtime) fn settings(&self) -> Result<Vec<String>, Failure> {
         let mut out: Vec<String> = SETTINGS.iter().map(|setting| (*setting).to_owned()).collect();
         out.extend(FEATURES_OFF.iter().map(|feature| format!("features.{feature}=false")));
         if self.version.has_agents_switch() {
@@ -175,8 +175,16 @@ impl Call<'_> {
     }
 }
 
+/// That this is the id of a thread, and no name or option.
+pub(in crate::runtime) fn check_thread(thread: &str) -> Result<(), Failure> {
+    uuid::Uuid::try_parse(thread).map(drop).map_err(|_| {
+        let thread = text::one_line(thread);
+        Failure::new(Class::Protocol, format!("`{thread}` is not the id of a Codex thread"))
+    })
+}
+
 /// The base URL of the rehearsal server, where one is set. Only this machine is accepted: the prompt goes there.
-pub(super) fn rehearsal(environment: &Environment) -> Result<Option<&str>, Failure> {
+pub(in crate::runtime) fn rehearsal(environment: &Environment) -> Result<Option<&str>, Failure> {
     let Some(value) = variable(environment, REHEARSAL_VARIABLE) else { return Ok(None) };
     let wrong = || {
         let shown = text::one_line(&value.to_string_lossy());
@@ -191,7 +199,7 @@ pub(super) fn rehearsal(environment: &Environment) -> Result<Option<&str>, Failu
 }
 
 /// A path as a TOML string. Codex takes its settings as text, so a path that is none cannot be told.
-pub(super) fn path(path: &Path) -> Result<String, Failure> {
+pub(in crate::runtime) fn path(path: &Path) -> Result<String, Failure> {
     path.to_str().map(quoted).ok_or_else(|| {
         use std::os::unix::ffi::OsStrExt as _;
         let shown = text::bytes_line(path.as_os_str().as_bytes());
@@ -200,7 +208,7 @@ pub(super) fn path(path: &Path) -> Result<String, Failure> {
 }
 
 /// A TOML basic string: on one line, whatever `text` holds.
-pub(super) fn quoted(text: &str) -> String {
+pub(in crate::runtime) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {
@@ -234,7 +242,7 @@ mod tests {
             confinement,
             version: Version::parse(version).unwrap(),
             workspace: Path::new("/w \"x\"\n"),
-            schema: Path::new("/run/schema.json"),
+            schema: Some(Path::new("/run/schema.json")),
             sandbox,
             mcp_servers: BTreeSet::from(["a.b \"c\""]),
             skills: BTreeSet::from([PathBuf::from("/s/SKILL.md")]),

@@ -29,7 +29,7 @@ pub(in crate::runtime) struct Config {
 
 impl Config {
     /// Reads what is there.
-    pub(super) fn read(environment: &Environment) -> Result<Self, Failure> {
+    pub(in crate::runtime) fn read(environment: &Environment) -> Result<Self, Failure> {
         let own = home(environment).map(|home| home.join("config.toml"));
         let mut layers = Vec::new();
         for named in [Some(Path::new(SYSTEM_DIRECTORY).join("config.toml")), own].into_iter().flatten() {
@@ -60,12 +60,12 @@ impl Config {
     }
 
     /// The model it names.
-    pub(super) fn model(&self) -> Option<&str> {
+    pub(in crate::runtime) fn model(&self) -> Option<&str> {
         self.get(&["model"])?.as_str()
     }
 
     /// What to type when the provider refuses the credentials.
-    pub(super) fn login_fix(&self, environment: &Environment) -> String {
+    pub(in crate::runtime) fn login_fix(&self, environment: &Environment) -> String {
         match self.login() {
             Login::Variable(name) => format!("export {}=…", text::one_line(name)),
             // It beats the login that Codex keeps.
@@ -79,7 +79,7 @@ impl Config {
     }
 
     /// The names of the MCP servers that Codex would start.
-    pub(super) fn mcp_servers(&self) -> BTreeSet<&str> {
+    pub(in crate::runtime) fn mcp_servers(&self) -> BTreeSet<&str> {
         let tables = self.layers.iter().filter_map(|(_, layer)| layer.get("mcp_servers")?.as_table());
         tables.flat_map(|table| table.keys().map(String::as_str)).collect()
     }
@@ -97,7 +97,7 @@ impl Config {
     }
 
     /// What the model provider wants.
-    pub(super) fn login(&self) -> Login<'_> {
+    pub(in crate::runtime) fn login(&self) -> Login<'_> {
         let provider = self.provider();
         let key = |name| self.get(&["model_providers", provider, name]);
         if let Some(variable) = key("env_key").and_then(Value::as_str) {
@@ -110,7 +110,7 @@ impl Config {
 
 /// How requests are authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Login<'a> {
+pub(in crate::runtime) enum Login<'a> {
     /// With Codex's own login, or the key in `CODEX_API_KEY`.
     OpenAi,
     /// With the key in this variable.
@@ -124,12 +124,12 @@ fn refused(message: &str) -> Failure {
 }
 
 /// The value of a variable that is set to something.
-pub(super) fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&'a OsString> {
+pub(in crate::runtime) fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&'a OsString> {
     environment.get(OsStr::new(name)).filter(|value| !value.is_empty())
 }
 
 /// Codex's own directory.
-pub(super) fn home(environment: &Environment) -> Option<PathBuf> {
+pub(in crate::runtime) fn home(environment: &Environment) -> Option<PathBuf> {
     match variable(environment, "CODEX_HOME") {
         Some(home) => Some(PathBuf::from(home)),
         None => Some(Path::new(variable(environment, "HOME")?).join(".codex")),
@@ -138,7 +138,7 @@ pub(super) fn home(environment: &Environment) -> Option<PathBuf> {
 
 /// The skill files that a `$name` in the prompt would pull in. The prompt quotes the repository, so a commit message
 /// could call them, and a repository can bring its own; there is no switch for all of them, only one for each file.
-pub(super) fn skills(workspace: &Path, environment: &Environment) -> Result<BTreeSet<PathBuf>, Failure> {
+pub(in crate::runtime) fn skills(workspace: &Path, environment: &Environment) -> Result<BTreeSet<PathBuf>, Failure> {
     let person = variable(environment, "HOME").map(|home| Path::new(home).join(".agents/skills"));
     let roots = [
         Some(workspace.join(".agents/skills")),

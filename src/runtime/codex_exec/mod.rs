@@ -9,19 +9,19 @@
 //! like a refusal of the sandbox ("Permission denied", "Read-only file system"), of a patch outside the workspace, or
 //! of a call it rejects. What it leaves out is added from Codex's own record of the thread when the turn is over.
 
-mod classify;
-mod command_line;
-mod config;
+pub(super) mod classify;
+pub(super) mod command_line;
+pub(super) mod config;
 mod guard;
 mod places;
 mod preflight;
-mod probe;
+pub(super) mod probe;
 pub(in crate::runtime) mod profile;
-mod program;
-mod rollout;
+pub(super) mod program;
+pub(super) mod rollout;
 pub(crate) mod stream;
 pub(in crate::runtime) mod surroundings;
-mod turn;
+pub(super) mod turn;
 
 use std::path::{Path, PathBuf};
 

@@ -10,7 +10,8 @@ use std::path::Path;
 use super::command_line::rehearsal;
 use super::config::{Config, Login, home, variable};
 use super::preflight;
-use super::program::{Program, SHORT_CALL};
+use super::profile::Confinement;
+use super::program::{Program, SHORT_CALL, Version};
 use super::surroundings;
 use crate::process;
 use crate::process::bounds::holders;
@@ -29,10 +30,42 @@ pub(super) async fn probe(
     sandbox: &SandboxProfile,
     directory: &Path,
 ) -> Result<Capabilities, Failure> {
+    let Ready { version, confinement, .. } = ready(environment, sandbox, directory).await?;
+    version.check_guarded()?;
+    Ok(Capabilities {
+        version: version.to_string(),
+        resumes: true,
+        asks: true,
+        sandbox: described(&confinement, sandbox),
+    })
+}
+
+/// What confines commands, and what holds their limits, in a few words.
+pub(in crate::runtime) fn described(confinement: &Confinement, sandbox: &SandboxProfile) -> String {
+    format!("{}; {}", confinement.described(sandbox.mode), holders().described())
+}
+
+/// A Codex that was looked at.
+pub(in crate::runtime) struct Ready {
+    /// The program.
+    pub(in crate::runtime) program: Program,
+    /// Its version.
+    pub(in crate::runtime) version: Version,
+    /// The environment to start it with.
+    pub(in crate::runtime) environment: Environment,
+    /// What was proved to confine its commands.
+    pub(in crate::runtime) confinement: Confinement,
+}
+
+/// Looks at everything.
+pub(in crate::runtime) async fn ready(
+    environment: &Environment,
+    sandbox: &SandboxProfile,
+    directory: &Path,
+) -> Result<Ready, Failure> {
     let program = Program::find(environment)?;
     let environment = program.environment(environment);
     let version = program.version(&surroundings::allowed(&environment, None), directory).await?;
-    version.check_guarded()?;
     check_home(&environment)?;
     let config = Config::read(&environment)?;
     let environment = surroundings::allowed(&environment, Some(&config));
@@ -42,12 +75,7 @@ pub(super) async fn probe(
     );
     let confinement = sandboxed?;
     logged_in?;
-    Ok(Capabilities {
-        version: version.to_string(),
-        resumes: true,
-        asks: true,
-        sandbox: format!("{}; {}", confinement.described(sandbox.mode), holders().described()),
-    })
+    Ok(Ready { program, version, environment, confinement })
 }
 
 /// Codex refuses a directory of its own that is not there, and its sandbox cannot start a command where that directory

@@ -67,7 +67,12 @@ impl Confinement {
             entries.insert(sandbox.temporary.clone(), "write");
         }
         entries.extend(places.denied.iter().map(|place| (place.clone(), "deny")));
-        let mut filesystem = vec![format!("{}={}", quoted(":minimal"), quoted("read"))];
+        // Without the denied root, a command that the sandbox stops is executed again outside of it once it was allowed
+        // (see `codex_app_server::wall`).
+        let mut filesystem = vec![
+            format!("{}={}", quoted(":root"), quoted("deny")),
+            format!("{}={}", quoted(":minimal"), quoted("read")),
+        ];
         for (place, access) in &entries {
             filesystem.push(format!("{}={}", path(place)?, quoted(access)));
         }

@@ -16,7 +16,7 @@ use crate::text;
 pub const PROGRAM_VARIABLE: &str = "GIT_ORCHESTRATOR_CODEX";
 
 /// How long a call may take that only asks Codex about itself: a thousand times what it takes.
-pub(super) const SHORT_CALL: Duration = Duration::from_secs(20);
+pub(in crate::runtime) const SHORT_CALL: Duration = Duration::from_secs(20);
 
 /// The program and what its environment gets beside the run's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,6 +189,13 @@ impl Version {
     /// Whether permission profiles hold as they were measured: with 0.169.0, on Linux.
     pub fn has_profiles(self) -> bool {
         cfg!(target_os = "linux") && self >= Self { major: 0, minor: 169, patch: 0 }
+    }
+
+    /// Whether its app server asks before every command, and keeps an allowed one inside a sandbox that denies the root.
+    /// Measured with 0.163 and 0.169; 0.130 executes what it takes for harmless without a question, and between them
+    /// nobody looked.
+    pub fn asks_for_every_command(self) -> bool {
+        self >= Self { major: 0, minor: 163, patch: 0 }
     }
 
     /// Whether `-c agents.enabled=false` is understood: 0.130 ends with an error over it.

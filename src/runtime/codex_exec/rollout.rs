@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 pub(super) use self::lines::Input;
 use self::lines::Told;
-pub(super) use self::merge::Streamed;
+pub(in crate::runtime) use self::merge::Streamed;
 use super::config;
 use crate::clock::Timestamp;
 use crate::files;
@@ -41,7 +41,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where the record of a turn begins: known before Codex starts, because a thread that is continued has a record already.
 #[derive(Clone, Debug)]
-pub(super) struct Start {
+pub(in crate::runtime) struct Start {
     /// Codex's own directory.
     home: Option<PathBuf>,
     /// The thread that is continued, and how long its record is. No length: it was not found, so nothing can be told
@@ -51,7 +51,7 @@ pub(super) struct Start {
 
 impl Start {
     /// Looks at the record as it is now.
-    pub(super) fn of(environment: &Environment, resume: Option<&str>) -> Self {
+    pub(in crate::runtime) fn of(environment: &Environment, resume: Option<&str>) -> Self {
         // The person's choice of a directory may be a link; nothing below it is followed.
         let home = config::home(environment).and_then(|home| home.canonicalize().ok());
         let length = |thread: &str| find(home.as_deref()?, thread)?.symlink_metadata().ok().map(|file| file.len());
@@ -75,19 +75,19 @@ impl Start {
 
 /// What is to be added to what the stream said.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(in crate::runtime) struct Found {
     /// What happened beside it, in the order in which it ended.
-    pub(super) activities: Vec<Activity>,
+    pub(in crate::runtime) activities: Vec<Activity>,
     /// What the model wanted typed into running processes.
     pub(super) inputs: Vec<Input>,
     /// The thread's counter as it stood last.
-    pub(super) thread_usage: Option<Usage>,
+    pub(in crate::runtime) thread_usage: Option<Usage>,
     /// The permission profile that held for the turn, where Codex names one; empty where an older mode held.
-    pub(super) profile: Option<String>,
+    pub(in crate::runtime) profile: Option<String>,
 }
 
 /// Reads the record of the turn that began at `start`, and returns what `streamed` lacks.
-pub(super) fn read(start: &Start, thread: Option<&str>, streamed: &[Streamed]) -> Found {
+pub(in crate::runtime) fn read(start: &Start, thread: Option<&str>, streamed: &[Streamed]) -> Found {
     let thread = thread.or(start.resumed.as_ref().map(|(resumed, _)| resumed.as_str()));
     let mut told = Told::default();
     if let Some(file) = thread.and_then(|thread| start.open(thread)) {

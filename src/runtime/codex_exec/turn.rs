@@ -31,6 +31,7 @@ use super::surroundings;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::files;
+use crate::policy::Limits;
 use crate::process::Family;
 use crate::process::bounds::{self, Bounds};
 use crate::runtime::REHEARSAL;
@@ -38,16 +39,16 @@ use crate::runtime::{Activity, Class, Environment, Failure, Outcome, Turn, Usage
 use crate::text;
 
 /// How long Codex has to end after SIGINT (it takes a tenth of a second), and again after SIGTERM.
-const GRACE: Duration = Duration::from_secs(2);
+pub(in crate::runtime) const GRACE: Duration = Duration::from_secs(2);
 
 /// How long Codex has to end by itself once it closed its output: it still writes its record of the thread.
-const FAREWELL: Duration = Duration::from_secs(10);
+pub(in crate::runtime) const FAREWELL: Duration = Duration::from_secs(10);
 
 /// How long killed processes have to disappear.
-const LAST_DEADLINE: Duration = Duration::from_secs(5);
+pub(in crate::runtime) const LAST_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The longest line that is read; Codex cuts the output of commands well below.
-const LINE_BYTES: u64 = 8 << 20;
+pub(in crate::runtime) const LINE_BYTES: u64 = 8 << 20;
 
 /// How much of Codex's standard error is kept in the run's directory, in bytes.
 const STDERR_BYTES: usize = 1 << 20;
@@ -83,7 +84,7 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
     let call = Call {
         version,
         workspace: turn.workspace,
-        schema: &schema,
+        schema: Some(&schema),
         sandbox: turn.sandbox,
         confinement: &confinement,
         mcp_servers: config.mcp_servers(),
@@ -95,11 +96,7 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
     let start = rollout::Start::of(&environment, call.resume);
     let mut argv = vec![program.path.clone().into_os_string()];
     argv.extend(call.arguments()?);
-    let bounds = Bounds {
-        memory_bytes: turn.limits.memory_bytes,
-        processes: turn.limits.processes,
-        file_bytes: file_bytes(turn.limits.file_bytes, &environment),
-    };
+    let bounds = bounds_of(turn.limits, &environment);
     let (argv, group) = bounds::confined(own_program, &argv, &bounds);
     let Some((first, rest)) = argv.split_first() else {
         return Err(Failure::new(Class::Internal, "there is nothing to start"));
@@ -174,6 +171,15 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
         return Err(Failure::new(Class::Sandbox, message).fix("codex doctor"));
     }
     conclude(&turn, said, ending, status, &complaints, &config, rehearsal.is_some())
+}
+
+/// What the processes of a turn may use together.
+pub(in crate::runtime) fn bounds_of(limits: &Limits, environment: &Environment) -> Bounds {
+    Bounds {
+        memory_bytes: limits.memory_bytes,
+        processes: limits.processes,
+        file_bytes: file_bytes(limits.file_bytes, environment),
+    }
 }
 
 /// The largest file that Codex and its commands may write. Codex keeps databases in its own directory that grow over
@@ -291,7 +297,7 @@ fn too_much(turn: &Turn<'_>) -> Failure {
 }
 
 /// Appends up to the end of the line, at most `room` bytes of it, as far as they are there. Returns 0 at the end.
-async fn read_line(
+pub(in crate::runtime) async fn read_line(
     reader: &mut BufReader<impl AsyncRead + Unpin>,
     room: u64,
     line: &mut Vec<u8>,
@@ -370,14 +376,18 @@ fn take(line: &[u8], turn: &mut Turn<'_>, guard: &mut Guard, said: &mut Said) ->
 }
 
 /// Resolves when the run is to stop; never if nobody can say so any more.
-async fn cancelled(cancel: &mut watch::Receiver<bool>) {
+pub(in crate::runtime) async fn cancelled(cancel: &mut watch::Receiver<bool>) {
     if cancel.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
 /// Copies Codex's standard error into the run's directory and keeps its end, for the sentence of a failure.
-async fn keep_errors(stderr: Option<impl AsyncRead + Unpin>, log: &mut std::fs::File, end: &mut String) {
+pub(in crate::runtime) async fn keep_errors(
+    stderr: Option<impl AsyncRead + Unpin>,
+    log: &mut std::fs::File,
+    end: &mut String,
+) {
     let Some(mut stderr) = stderr else { return };
     let mut buffer = [0_u8; 4096];
     let mut room = STDERR_BYTES;
@@ -466,6 +476,6 @@ fn conclude(
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
-fn internal(error: Error) -> Failure {
+pub(in crate::runtime) fn internal(error: Error) -> Failure {
     Failure::new(Class::Internal, error.chain())
 }

@@ -15,13 +15,13 @@ use crate::text;
 
 /// A command as the stream had it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::runtime::codex_exec) struct Streamed {
+pub(in crate::runtime) struct Streamed {
     /// Its item.
-    pub(in crate::runtime::codex_exec) id: String,
+    pub(in crate::runtime) id: String,
     /// Its line.
-    pub(in crate::runtime::codex_exec) line: String,
+    pub(in crate::runtime) line: String,
     /// Its exit code and when the end was recorded; `None` while it runs.
-    pub(in crate::runtime::codex_exec) end: Option<(Option<i32>, Timestamp)>,
+    pub(in crate::runtime) end: Option<(Option<i32>, Timestamp)>,
 }
 
 /// What the stream lacks, in the order in which it ended.
