@@ -62,7 +62,7 @@ fn a_commit_becomes_checked_artifacts_through_the_real_codex() {
     assert_eq!(roles, ["tester", "architect", "planner"]);
     for run in runs {
         assert_eq!(run["state"], "succeeded", "{run}");
-        assert_eq!(run["runtime"], "codex-exec");
+        assert_eq!(run["runtime"], "codex");
         assert_eq!(run["rehearsal"], false, "a server of one's own is not a rehearsal");
         assert!(run["usage"]["input_tokens"].as_u64().unwrap() > 0);
         let commit = if run["role"] == "tester" { &code } else { &task };

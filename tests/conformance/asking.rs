@@ -8,6 +8,7 @@ use orchestrator::policy::gatekeeper::Verdict;
 use orchestrator::policy::{Action, SandboxMode};
 use orchestrator::rehearsal::{Item, Reply};
 use orchestrator::runtime::activity::Status;
+use orchestrator::runtime::codex_exec::Program;
 use orchestrator::runtime::{Activity, Class, Failure, Outcome};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -284,10 +285,13 @@ async fn a_command_that_runs_without_a_question_ends_the_turn() {
     let Some(world) = world(server.url()) else { return };
     // Rules that come between the look at them and the thread.
     let home = world.path("home");
-    let mut codex = String::from("#!/bin/sh\nif [ \"$1\" = app-server ]; then mkdir -p \"$CODEX_HOME/rules\"; ");
-    codex.push_str("echo 'prefix_rule(pattern=[\"ls\"], decision=\"allow\")' > \"$CODEX_HOME/rules/late.rules\"; fi\n");
-    let real = orchestrator::runtime::codex_exec::Program::find(&world.environment).unwrap();
-    codex.push_str(&format!("exec '{}' \"$@\"\n", real.path.display()));
+    let real = Program::find(&world.environment).unwrap();
+    let codex = format!(
+        "#!/bin/sh\nif [ \"$1\" = app-server ]; then mkdir -p \"$CODEX_HOME/rules\"; \
+         echo 'prefix_rule(pattern=[\"ls\"], decision=\"allow\")' > \"$CODEX_HOME/rules/late.rules\"; fi\n\
+         exec '{}' \"$@\"\n",
+        real.path.display()
+    );
     let wrapper = world.script("codex-with-late-rules", &codex);
     let world = world.with("GIT_ORCHESTRATOR_CODEX", wrapper);
     world.turn().await.unwrap();

@@ -8,6 +8,7 @@
 
 mod asking;
 mod cases;
+mod measure;
 mod world;
 
 /// Each case once for each runtime.

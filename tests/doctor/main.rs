@@ -19,8 +19,22 @@ use serde_json::Value;
 use support::{PROGRAM, Scene, TESTER_ON_COMMIT, text};
 
 /// A Codex that has everything, and whose turns never end.
-const CODEX: &str = "#!/bin/sh\ncase \"$1\" in\n--version) echo codex-cli 0.169.0 ;;\nsandbox) echo works ;;\nlogin) exit 0 ;;\n\
-                     *) exec sleep 1000 ;;\nesac\n";
+const CODEX: &str = r#"#!/bin/sh
+case "$1" in
+--version) echo codex-cli 0.169.0 ;;
+sandbox) echo works ;;
+login) exit 0 ;;
+app-server)
+    for argument; do
+        case $argument in default_permissions=*) profile=${argument#*=} ;; esac
+    done
+    printf '{"id":2,"result":{"approvalPolicy":"untrusted","approvalsReviewer":"user",'
+    printf '"activePermissionProfile":{"id":%s},' "$profile"
+    printf '"sandbox":{"type":"readOnly","networkAccess":false}}}\n'
+    cat > /dev/null ;;
+*) exec sleep 1000 ;;
+esac
+"#;
 
 /// A repository in which nothing is wrong.
 fn sound() -> Scene {
@@ -253,6 +267,7 @@ fn codex_in_all_its_states() {
         (&CODEX.replace("login) exit 0", "login) exit 1"), "codex-login", "problem"),
         (&CODEX.replace("sandbox) echo works", "sandbox) echo no namespaces >&2; exit 1"), "codex-sandbox", "problem"),
         (&CODEX.replace("0.169.0", "0.170.1"), "codex-newer", "note"),
+        (&CODEX.replace("0.169.0", "0.130.0"), "codex-does-not-ask", "note"),
     ] {
         codex(&mut scene, script);
         scene.trust();

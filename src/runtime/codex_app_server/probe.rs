@@ -110,12 +110,10 @@ async fn shake_hands(server: &mut server::Server, call: &Call<'_>, profile: &str
     let feed = server::feed(server.stdin.take(), messages);
     let answered = answer(&mut stdout, 2);
     tokio::pin!(feed, answered);
-    let answer = loop {
-        tokio::select! {
-            answer = &mut answered => break answer?,
-            // The channel is open until here, so this is a server that is gone: its output ends as well.
-            () = &mut feed => break (&mut answered).await?,
-        }
+    let answer = tokio::select! {
+        answer = &mut answered => answer?,
+        // The channel is open until here, so this is a server that is gone: its output ends as well.
+        () = &mut feed => answered.await?,
     };
     drop(out);
     if let Some(error) = answer.get("error") {

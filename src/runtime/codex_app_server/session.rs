@@ -100,7 +100,7 @@ impl<'s, 't> Session<'s, 't> {
             unasked: BTreeMap::new(),
             is_stopping: false,
         };
-        session.request(Sent::Initialize, "initialize", initialize());
+        session.request(Sent::Initialize, "initialize", &initialize());
         Ok(session)
     }
 
@@ -127,7 +127,7 @@ impl<'s, 't> Session<'s, 't> {
         if self.said.end.is_some() {
             return false;
         }
-        self.request(Sent::Other, "turn/interrupt", json!({"threadId": thread, "turnId": turn}));
+        self.request(Sent::Other, "turn/interrupt", &json!({"threadId": thread, "turnId": turn}));
         true
     }
 
@@ -143,7 +143,7 @@ impl<'s, 't> Session<'s, 't> {
         }
     }
 
-    fn request(&mut self, what: Sent, method: &str, params: Value) {
+    fn request(&mut self, what: Sent, method: &str, params: &Value) {
         self.next += 1;
         self.sent.insert(self.next, what);
         self.send(json!({"id": self.next, "method": method, "params": params}));
@@ -220,7 +220,7 @@ impl<'s, 't> Session<'s, 't> {
                 self.send(json!({"method": "initialized"}));
                 let resume = self.turn.resume.map(|(thread, _)| thread);
                 let (method, params) = thread(&self.workspace, resume, self.is_rehearsal);
-                self.request(Sent::Thread, method, params);
+                self.request(Sent::Thread, method, &params);
                 None
             }
             Sent::Thread => self.begun(result).err(),
@@ -261,7 +261,7 @@ impl<'s, 't> Session<'s, 't> {
             "input": [{"type": "text", "text": self.turn.prompt}],
             "outputSchema": self.turn.schema,
         });
-        self.request(Sent::Turn, "turn/start", params);
+        self.request(Sent::Turn, "turn/start", &params);
         Ok(())
     }
 
@@ -385,7 +385,7 @@ impl<'s, 't> Session<'s, 't> {
         let told = questions::told(action, &decision.rule, &decision.reason, is_for_a_person);
         let input = json!([{"type": "text", "text": told}]);
         let params = json!({"threadId": thread, "expectedTurnId": turn, "input": input});
-        self.request(Sent::Other, "turn/steer", params);
+        self.request(Sent::Other, "turn/steer", &params);
     }
 
     /// Something was used that no question is asked about.
@@ -402,7 +402,7 @@ impl<'s, 't> Session<'s, 't> {
             return;
         }
         if let Some(thread) = self.said.thread.clone() {
-            self.request(Sent::Terminals, "thread/backgroundTerminals/list", json!({"threadId": thread}));
+            self.request(Sent::Terminals, "thread/backgroundTerminals/list", &json!({"threadId": thread}));
         }
     }
 

@@ -83,13 +83,13 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
         let feed = server::feed(stdin, messages);
         let errors = keep_errors(stderr, &mut log, &mut complaints);
         let mut events = Box::pin(follow(&mut stdout, &mut session));
-        let (mut fed, mut heard, mut gone) = (false, false, false);
+        let (mut is_fed, mut heard, mut gone) = (false, false, false);
         // Set when the server is gone: what it said before is still to be read.
         let farewell = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(feed, errors, farewell);
         let ending = loop {
             tokio::select! {
-                () = &mut feed, if !fed => fed = true,
+                () = &mut feed, if !is_fed => is_fed = true,
                 () = &mut errors, if !heard => heard = true,
                 ending = &mut events => break ending,
                 _ = server.child.wait(), if !gone => {
@@ -112,7 +112,7 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
             tokio::select! {
                 biased;
                 status = &mut end => break status,
-                () = &mut feed, if !fed => fed = true,
+                () = &mut feed, if !is_fed => is_fed = true,
                 () = &mut errors, if !heard => heard = true,
                 _ = &mut rest, if !is_read => is_read = true,
             }
