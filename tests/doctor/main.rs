@@ -267,7 +267,7 @@ fn codex_in_all_its_states() {
         (&CODEX.replace("login) exit 0", "login) exit 1"), "codex-login", "problem"),
         (&CODEX.replace("sandbox) echo works", "sandbox) echo no namespaces >&2; exit 1"), "codex-sandbox", "problem"),
         (&CODEX.replace("0.169.0", "0.170.1"), "codex-newer", "note"),
-        (&CODEX.replace("0.169.0", "0.130.0"), "codex-does-not-ask", "note"),
+        (&CODEX.replace("0.169.0", "0.167.0"), "codex-does-not-ask", "note"),
     ] {
         codex(&mut scene, script);
         scene.trust();
