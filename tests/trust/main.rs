@@ -5,6 +5,7 @@
 
 mod agent;
 mod changes;
+#[cfg(target_os = "linux")]
 mod opened;
 mod person;
 mod store;
