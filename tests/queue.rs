@@ -299,6 +299,8 @@ fn a_push_of_what_was_handled_makes_no_run_whatever_lies_between() {
 #[cfg(target_os = "linux")]
 fn hook_traffic(scene: &Scene) -> (u64, u64) {
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    // While a worker lives, a hook also reads who its ancestors are.
+    wait_for("the worker to end", || scene.processes().is_empty().then_some(()));
     let mut child = scene.command(PROGRAM).args(["hook", "post-commit"]).spawn().unwrap();
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     // What a process did can be read until somebody asks how it ended.
