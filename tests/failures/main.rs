@@ -25,7 +25,7 @@ use support::{Scene, codex, wait_for};
 /// The tester on every commit, with one attempt and these other limits.
 pub(crate) fn table(limits: &str) -> String {
     format!(
-        "version: 1\ntriggers:\n  - name: test\n    on: post-commit\n    role: tester\n    debounce: 0s\npolicy:\n  roles:\n    tester:\n      \
+        "version: 1\nruntime: codex-exec\ntriggers:\n  - name: test\n    on: post-commit\n    role: tester\n    debounce: 0s\npolicy:\n  roles:\n    tester:\n      \
          commands: [ls, make test, make hang, sleep 3]\n      limits: {{ attempts: 1, {limits} }}\n"
     )
 }

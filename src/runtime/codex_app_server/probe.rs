@@ -2,6 +2,7 @@
 //! handshake without a model.
 
 use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use tokio::time::timeout;
 
 use super::{server, session, wall};
 use crate::policy::Limits;
+use crate::runtime::codex_exec::classify::died;
 use crate::runtime::codex_exec::command_line::{Call, rehearsal};
 use crate::runtime::codex_exec::config::{self, Config};
 use crate::runtime::codex_exec::probe::{Ready, described, ready};
@@ -52,8 +54,11 @@ pub(super) async fn probe(
         let limit = text::duration(SHORT_CALL);
         Err(Failure::new(Class::Stalled, format!("`codex app-server` did not answer within {limit}")))
     });
-    shaken?;
-    ended?;
+    let status = ended?;
+    if !shaken? {
+        let (code, signal) = (status.and_then(|s| s.code()), status.and_then(|s| s.signal()));
+        return Err(died(code, signal, "", None));
+    }
     Ok(Capabilities {
         version: version.to_string(),
         resumes: true,
@@ -88,8 +93,8 @@ pub(super) fn can_ask<'a>(
     }
 }
 
-/// Begins a thread that leaves nothing behind, and looks at what it would do.
-async fn shake_hands(server: &mut server::Server, call: &Call<'_>, profile: &str) -> Result<(), Failure> {
+/// Begins a thread that leaves nothing behind, and looks at what it would do. `false`: the server ended before it said.
+async fn shake_hands(server: &mut server::Server, call: &Call<'_>, profile: &str) -> Result<bool, Failure> {
     let Some(mut stdout) = server.stdout.take() else {
         return Err(Failure::new(Class::Internal, "Codex has no output to read"));
     };
@@ -111,11 +116,12 @@ async fn shake_hands(server: &mut server::Server, call: &Call<'_>, profile: &str
     let answered = answer(&mut stdout, 2);
     tokio::pin!(feed, answered);
     let answer = tokio::select! {
-        answer = &mut answered => answer?,
+        answer = &mut answered => answer,
         // The channel is open until here, so this is a server that is gone: its output ends as well.
-        () = &mut feed => answered.await?,
+        () = &mut feed => answered.await,
     };
     drop(out);
+    let Some(answer) = answer else { return Ok(false) };
     if let Some(error) = answer.get("error") {
         let message = error.get("message").and_then(Value::as_str).unwrap_or_default();
         let message = text::clipped(&text::one_line(message), 240).into_owned();
@@ -123,23 +129,23 @@ async fn shake_hands(server: &mut server::Server, call: &Call<'_>, profile: &str
             Failure::new(Class::Missing, format!("Codex does not begin a thread that asks: {message}")).fix(OTHER)
         );
     }
-    wall::check(answer.get("result").unwrap_or(&Value::Null), call.sandbox, profile)
+    wall::check(answer.get("result").unwrap_or(&Value::Null), call.sandbox, profile)?;
+    Ok(true)
 }
 
-/// The answer to the request of this id.
-async fn answer(stdout: &mut BufReader<impl AsyncRead + Unpin>, id: u64) -> Result<Value, Failure> {
+/// The answer to the request of this id, if the server lives to give it.
+async fn answer(stdout: &mut BufReader<impl AsyncRead + Unpin>, id: u64) -> Option<Value> {
     let mut line = Vec::new();
     loop {
         let room = LINE_BYTES.saturating_sub(line.len() as u64);
         let count = read_line(stdout, room, &mut line).await.unwrap_or(0);
         if count == 0 {
-            let message = "`codex app-server` ended before it began a thread";
-            return Err(Failure::new(Class::Protocol, message).fix("codex doctor"));
+            return None;
         }
         if line.ends_with(b"\n") {
             let message: Value = serde_json::from_slice(&line).unwrap_or_default();
             if message.get("id").and_then(Value::as_u64) == Some(id) && message.get("method").is_none() {
-                return Ok(message);
+                return Some(message);
             }
             line.clear();
         }
