@@ -11,6 +11,7 @@ pub mod diagnostic;
 pub mod clock;
 pub mod ids;
 pub mod files;
+pub mod secrets;
 pub mod process;
 pub mod ancestry;
 pub mod event;

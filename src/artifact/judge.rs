@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::evidence::{self, Executed, LISTED};
 use super::reads::Ends;
-use super::{Conclusion, Evidence, FileCounts, Judgement, quotes, redacted, suites};
+use super::{Conclusion, Evidence, FileCounts, Judgement, quotes, suites};
 use crate::context::{Class, Context};
 use crate::event::Change;
 use crate::git::Repository;
@@ -21,6 +21,7 @@ use crate::role::answer::{
     ArchitectAnswer, ArchitectVerdict, Level, PlannerAnswer, TestRun, TesterAnswer, TesterVerdict,
 };
 use crate::runtime::activity::Recorded;
+use crate::secrets::redacted;
 use crate::text;
 
 /// The longest answer that is looked at, in bytes. Real ones have a few thousand.

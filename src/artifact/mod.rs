@@ -11,7 +11,6 @@ mod page;
 mod publish;
 mod quotes;
 mod reads;
-mod redact;
 mod suites;
 
 use serde::{Deserialize, Serialize};
@@ -20,10 +19,10 @@ use serde_json::Value;
 pub use self::inbox::{inbox, refresh_inbox};
 pub use self::judge::{Submission, judge};
 pub use self::publish::publish;
-pub use self::redact::redacted;
 use crate::clock::Timestamp;
 use crate::ids::{Digest, Oid, RunId};
 use crate::runtime::Usage;
+use crate::secrets::Counts;
 
 /// The version of the form of artifact files.
 pub const SCHEMA: u32 = 1;
@@ -183,6 +182,9 @@ pub struct Envelope {
     pub skill: Digest,
     /// The attempt that succeeded.
     pub attempt: u32,
+    /// What was taken for a secret and cut, by kind: in the prompt, in the answer and in the evidence.
+    #[serde(default, skip_serializing_if = "Counts::is_empty")]
+    pub redacted: Counts,
     /// Tokens of the run.
     pub usage: Usage,
     /// When the run began.

@@ -4,11 +4,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::redact::redact_value;
 use super::{Artifact, Envelope, Evidence, Judgement, SCHEMA, page};
 use crate::error::{Context as _, Error, Result};
 use crate::files;
 use crate::role::Role;
+use crate::secrets::{self, Counts, redact_value};
 use crate::store::layout::{DIRECTORY, Layout};
 use crate::text;
 
@@ -20,11 +20,15 @@ const ARTIFACT_BYTES: usize = 2 << 20;
 pub fn publish(layout: &Layout, envelope: &Envelope, judgement: &Judgement) -> Result<Vec<String>> {
     // The role's name becomes a file name: only ours do.
     let role = Role::find(&envelope.role)?;
-    let judgement = redacted(judgement)?;
-    let page = page::page(envelope, &judgement)?;
+    let commit = &envelope.commit;
+    let mut counts = Counts::new();
+    let judgement = redacted(judgement, &mut counts)?;
+    let mut envelope = envelope_without_secrets(envelope, &mut counts);
+    secrets::add(&mut envelope.redacted, &counts);
+    let page = page::page(&envelope, &judgement)?;
     let artifact = Artifact {
         schema: SCHEMA,
-        envelope: envelope.clone(),
+        envelope,
         conclusion: judgement.conclusion,
         evidence: judgement.evidence,
         answer: judgement.answer,
@@ -37,29 +41,36 @@ pub fn publish(layout: &Layout, envelope: &Envelope, judgement: &Judgement) -> R
             return Err(Error::failed(format!("the {}'s {form} has {size}; {limit} is the most", role.name)));
         }
     }
-    let directory = layout.artifacts(&envelope.commit);
+    let directory = layout.artifacts(commit);
     create_without_links(layout, &directory)?;
     let mut paths = Vec::new();
     for (extension, bytes) in [("json", json.as_slice()), ("md", page.as_bytes())] {
         let name = format!("{}.{extension}", role.name);
         files::write(&directory.join(&name), bytes)?;
-        paths.insert(0, format!("{DIRECTORY}/artifacts/{}/{name}", envelope.commit.short12()));
+        paths.insert(0, format!("{DIRECTORY}/artifacts/{}/{name}", commit.short12()));
     }
     Ok(paths)
 }
 
 /// The judgement without secrets, in every string a model or a repository may have put there.
-fn redacted(judgement: &Judgement) -> Result<Judgement> {
+fn redacted(judgement: &Judgement, counts: &mut Counts) -> Result<Judgement> {
     let failed = || "cannot write the evidence as JSON";
     let mut clean = judgement.clone();
-    redact_value(&mut clean.answer);
-    let mut evidence = serde_json::to_value(&clean.evidence).context(failed)?;
-    redact_value(&mut evidence);
+    redact_value(&mut clean.answer, counts);
+    let evidence = secrets::redacted_value(&clean.evidence, counts).context(failed)?;
     clean.evidence = serde_json::from_value::<Evidence>(evidence).context(failed)?;
-    let mut conclusion = serde_json::to_value(&clean.conclusion).context(failed)?;
-    redact_value(&mut conclusion);
+    let conclusion = secrets::redacted_value(&clean.conclusion, counts).context(failed)?;
     clean.conclusion = serde_json::from_value(conclusion).context(failed)?;
     Ok(clean)
+}
+
+/// The envelope with names that hold no secret: a branch can be called anything.
+fn envelope_without_secrets(envelope: &Envelope, counts: &mut Counts) -> Envelope {
+    let mut out = envelope.clone();
+    for name in [Some(&mut out.trigger), out.branch.as_mut(), out.model.as_mut()].into_iter().flatten() {
+        *name = secrets::redact(name, counts).into_owned();
+    }
+    out
 }
 
 /// Creates the directory below `.orchestrator`, and refuses to go through a link: whoever can replace a directory there

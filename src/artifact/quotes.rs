@@ -3,9 +3,12 @@
 //! Models copy text well and count lines badly. A quote that stands somewhere else in the same file gets the right line
 //! number, if it is clear which place is meant; a quote that stands nowhere is an invention, and what rests on it goes.
 
+use std::borrow::Cow;
+
 use crate::context::fence::cleaned;
 use crate::git::Repository;
 use crate::ids::Oid;
+use crate::secrets::redacted;
 
 /// The largest file in which a quote is looked up.
 const FILE_BYTES: u64 = 8 << 20;
@@ -22,7 +25,12 @@ pub(super) type Place = (u32, u32);
 /// Finds `quote` in `path` at this commit, as near to `line` as it occurs. `None` if it is not there, or says nothing.
 pub(super) fn find(repository: &Repository, commit: &Oid, path: &str, line: u32, quote: &str) -> Option<Place> {
     let bytes = repository.blob_at(commit, path.as_bytes(), FILE_BYTES).ok()??;
-    find_in(&String::from_utf8_lossy(&bytes), line, quote)
+    let text = String::from_utf8_lossy(&bytes);
+    // The prompt showed the file without its secrets; what a command printed was the file itself.
+    find_in(&text, line, quote).or_else(|| match redacted(&text) {
+        Cow::Owned(clean) => find_in(&clean, line, quote),
+        Cow::Borrowed(_) => None,
+    })
 }
 
 fn find_in(text: &str, line: u32, quote: &str) -> Option<Place> {

@@ -11,6 +11,7 @@ use super::world;
 use crate::error::{Context as _, Result};
 use crate::process::bounds::Restrictions;
 use crate::runtime::codex_exec;
+use crate::secrets::Writer;
 use crate::store::layout::Layout;
 use crate::{files, process};
 
@@ -50,7 +51,7 @@ fn log_to(layout: &Layout) -> Result<()> {
     }
     let file = files::append(&path)?;
     let subscriber = tracing_subscriber::fmt()
-        .with_writer(Mutex::new(file))
+        .with_writer(Mutex::new(Writer::new(file)))
         .with_ansi(false)
         .with_target(false)
         .with_max_level(tracing::Level::INFO)

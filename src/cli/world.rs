@@ -10,7 +10,7 @@ use crate::ids::{Oid, RunId};
 use crate::store::layout::{DIRECTORY, Layout};
 use crate::store::ledger::Ledger;
 use crate::store::{Filter, Run, Store as _, spool};
-use crate::worker;
+use crate::{process, worker};
 
 /// The repository at hand.
 pub struct World {
@@ -41,6 +41,8 @@ impl World {
         }
         layout.create()?;
         layout.refuse_tracked(&Repository::discover(layout.home(), false)?.names_at_head(DIRECTORY))?;
+        // Before anything is taken in: the ledger keeps no secret.
+        worker::secrets::learn(&process::clean_environment());
         let mut ledger = Ledger::open(&layout.ledger())?;
         spool::drain(&layout, &mut ledger)?;
         ledger.expire_questions(crate::clock::Timestamp::now())?;

@@ -16,6 +16,7 @@ use crate::event::Event;
 use crate::git::Repository;
 use crate::ids::Digest;
 use crate::role::Role;
+use crate::secrets::Counts;
 use crate::store::Job;
 
 /// The result of an earlier run, handed over.
@@ -106,6 +107,9 @@ pub struct Context {
     pub commands: Vec<String>,
     /// Digests of the artifacts handed over, by role.
     pub handoffs: Vec<(String, Digest)>,
+    /// What was taken for a secret and cut from the prompt, by kind.
+    #[serde(default)]
+    pub redacted: Counts,
     /// Of the skill's bytes.
     pub skill: Digest,
     /// Of the prompt's bytes.

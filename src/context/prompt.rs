@@ -4,17 +4,19 @@
 //! commit message, `## Changed files`, the diff with what was cut, then what differs between roles. Everything between
 //! two fence lines is somebody else's text; every line outside is ours.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::fence::fenced;
-use super::selection::{Selection, select};
+use super::selection::{Selection, class_of, select};
 use super::{Class, Context, FILES_RECORDED, IncludedFile, Inclusion, Inputs, Package, Section};
 use crate::error::Result;
 use crate::event::{Detail, Event};
 use crate::git::Repository;
-use crate::git::diff::Status;
+use crate::git::diff::{FileDiff, Status};
 use crate::ids::{Digest, Oid};
 use crate::policy::SandboxMode;
+use crate::secrets::{self, Counts};
 use crate::text;
 
 /// The version of the record's form.
@@ -81,7 +83,9 @@ pub fn package(inputs: Inputs<'_>) -> Result<Package> {
     prompt.untrusted("event", "## The event", "", &event_lines(event, &inputs), EVENT_BUDGET);
     prompt.untrusted("message", "## The commit message", "", &message(&commit), MESSAGE_BUDGET);
 
-    let selection = select(&repository.diff(&job.change, PATCH_FILE_BYTES)?, DIFF_BUDGET);
+    let mut diffs = repository.diff(&job.change, PATCH_FILE_BYTES)?;
+    prompt.hide_secrets(&mut diffs);
+    let selection = select(&diffs, DIFF_BUDGET);
     let files_changed = selection.files.len();
     prompt.changed_files(&selection);
     prompt.diff(&selection, job.change.base.as_ref());
@@ -116,6 +120,7 @@ pub fn package(inputs: Inputs<'_>) -> Result<Package> {
         files_changed,
         commands: job.policy().commands.clone(),
         handoffs: handoffs.iter().map(|handoff| (handoff.role.clone(), handoff.digest.clone())).collect(),
+        redacted: prompt.redacted,
         skill,
         prompt: Digest::of(prompt.text.as_bytes()),
     };
@@ -222,19 +227,24 @@ struct Prompt {
     sections: Vec<Section>,
     /// The key of the fences.
     key: String,
+    /// What was cut for being a secret.
+    redacted: Counts,
 }
 
 impl Prompt {
     fn new(commit: &Oid) -> Self {
-        Self { text: String::new(), sections: Vec::new(), key: commit.as_str().to_owned() }
+        Self { text: String::new(), sections: Vec::new(), key: commit.as_str().to_owned(), redacted: Counts::new() }
     }
 
     fn push(&mut self, name: &str, text: &str) {
         self.record(name, text, text.len());
     }
 
+    /// Every section ends here. Large ones come without secrets, since cutting one in half would hide it; what is left is
+    /// names.
     fn record(&mut self, name: &str, text: &str, uncut_bytes: usize) {
-        self.text.push_str(text);
+        let text = secrets::redact(text, &mut self.redacted);
+        self.text.push_str(&text);
         self.sections.push(Section { name: name.to_owned(), bytes: text.len(), uncut_bytes });
     }
 
@@ -246,10 +256,21 @@ impl Prompt {
         self.record(name, &text, text.len() + cut);
     }
 
+    /// Takes secrets out of the hunks, before anything of them is cut off.
+    fn hide_secrets(&mut self, diffs: &mut [FileDiff]) {
+        let is_read = |diff: &&mut FileDiff| class_of(&text::bytes_line(&diff.path), diff.binary).is_read();
+        for hunk in diffs.iter_mut().filter(is_read).flat_map(|diff| &mut diff.hunks) {
+            if let Cow::Owned(clean) = secrets::redact(&hunk.text, &mut self.redacted) {
+                hunk.text = clean;
+            }
+        }
+    }
+
     /// A section of somebody else's text.
     fn untrusted(&mut self, label: &str, title: &str, note: &str, content: &str, budget: usize) {
         let key = self.key.clone();
-        self.push_cut(label, content, budget, |kept, cut| {
+        let content = secrets::redact(content, &mut self.redacted).into_owned();
+        self.push_cut(label, &content, budget, |kept, cut| {
             let cut =
                 if cut > 0 { format!("(The last {} are left out.)\n", text::bytes(cut as u64)) } else { String::new() };
             format!("\n{title}\n\n{note}{}{cut}", fenced(label, &key, kept))

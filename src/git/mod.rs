@@ -9,6 +9,7 @@ mod cat_file;
 pub mod diff;
 pub mod history;
 mod library;
+mod logins;
 mod neutral;
 mod object;
 pub mod person;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Usage;
 use crate::clock::Timestamp;
+use crate::{secrets, text};
 
 /// How a command, a patch or a tool call stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,6 +191,11 @@ pub enum Activity {
 
 /// How much of a command's output is kept in the record, in bytes: its beginning and its end.
 pub const OUTPUT_KEPT: usize = 16 * 1024;
+
+/// What the record keeps of a command's output. Secrets go first: half of one, at the cut, would not be known for one.
+pub fn kept(output: &str) -> String {
+    text::ends_bytes(&secrets::redacted(output), OUTPUT_KEPT).into_owned()
+}
 
 /// A line of `events.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

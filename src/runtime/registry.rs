@@ -71,6 +71,11 @@ pub fn programs(environment: &Environment) -> Vec<PathBuf> {
     Program::find(environment).into_iter().map(|program| program.path).collect()
 }
 
+/// What the runtimes know of a person's secrets here: their logins and keys. Nothing of it may be written anywhere.
+pub fn secrets(environment: &Environment) -> Vec<String> {
+    super::codex_exec::secrets::known(environment)
+}
+
 /// Whether what runtimes say in this environment comes from a script.
 pub fn is_rehearsal(environment: &Environment) -> bool {
     environment.get(OsStr::new(REHEARSAL_VARIABLE)).is_some_and(|url| !url.is_empty())

@@ -11,6 +11,7 @@ mod questions;
 mod queue;
 mod rows;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ use crate::ids::{Digest, Oid, RunId};
 use crate::policy::Action;
 use crate::policy::admission::Admission;
 use crate::run::{Happening, State};
+use crate::secrets;
 use crate::triggers::plan::{Plan, PlannedRow, Starts};
 
 /// What makes each format of the file out of the one before it. Nothing that was released is ever changed.
@@ -108,6 +110,17 @@ impl Ledger {
     }
 }
 
+/// The event without secrets in what a person wrote. Rows were matched against all of it before.
+fn without_secrets(event: &Event) -> Event {
+    let mut event = event.clone();
+    for text in [&mut event.message, &mut event.author.name, &mut event.author.email] {
+        if let Cow::Owned(clean) = secrets::redacted(text) {
+            *text = clean;
+        }
+    }
+    event
+}
+
 impl Store for Ledger {
     fn take_in(&mut self, plan: &Plan) -> Result<Vec<RunId>> {
         let now = Timestamp::now();
@@ -116,7 +129,7 @@ impl Store for Ledger {
         let new = tx
             .execute(
                 "INSERT INTO events (key, at, body) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO NOTHING",
-                params![event.key.as_str(), signed(event.at.millis()), to_json("event", event)?],
+                params![event.key.as_str(), signed(event.at.millis()), to_json("event", &without_secrets(event))?],
             )
             .doing("cannot record an event")?;
         let mut queued = Vec::new();
@@ -290,7 +303,7 @@ impl Store for Ledger {
                 signed(step.at.millis()),
                 step.file,
                 step.digest.as_ref().map(Digest::as_str),
-                step.note
+                secrets::redacted(&step.note)
             ],
         )
         .doing(doing)?;
@@ -398,7 +411,7 @@ impl Store for Ledger {
                     verdict.commit.as_str(),
                     verdict.approved,
                     verdict.who,
-                    verdict.why,
+                    secrets::redacted(&verdict.why),
                     signed(verdict.at.millis())
                 ],
             )
@@ -570,7 +583,10 @@ impl Store for Ledger {
 
     fn set_paused(&mut self, reason: Option<&str>) -> Result<()> {
         let done = match reason {
-            Some(reason) => self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('paused', ?1)", [reason]),
+            Some(reason) => {
+                let reason = secrets::redacted(reason);
+                self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('paused', ?1)", [reason])
+            }
             None => self.connection.execute("DELETE FROM meta WHERE key = 'paused'", []),
         };
         done.doing("cannot pause or resume")?;

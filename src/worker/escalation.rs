@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::artifact::{Conclusion, Judgement, redacted};
+use crate::artifact::{Conclusion, Judgement};
 use crate::clock::Timestamp;
 use crate::files;
 use crate::ids::Digest;
@@ -18,6 +18,7 @@ use crate::policy::{Action, Decision, Gatekeeper};
 use crate::runtime::activity::Recorded;
 use crate::runtime::refusals::{ALLOWED_BY_A_PERSON, described, refusals};
 use crate::runtime::{Outcome, Usage};
+use crate::secrets;
 use crate::store::question::{Asked, Question, Standing, Word};
 use crate::store::{Claim, Run, Step, Store};
 use crate::text;
@@ -114,7 +115,7 @@ pub(super) fn asked(
                 action: refusal.action,
                 rule: refusal.decision.rule,
                 why: refusal.decision.reason,
-                said: text::clipped(&redacted(said), SAID_CHARS).into_owned(),
+                said: text::clipped(&secrets::redacted(said), SAID_CHARS).into_owned(),
                 times: refusal.times,
             }
         })

@@ -32,6 +32,7 @@ use crate::run::{Happening, State};
 use crate::runtime::refusals::described;
 use crate::runtime::registry::{self, Chosen};
 use crate::runtime::{Activity, Capabilities, Class, Failure, Outcome, Runtime, SandboxProfile, Turn, Usage};
+use crate::secrets::{self, Counts};
 use crate::store::ledger::Ledger;
 use crate::store::question::Question;
 use crate::store::{Claim, Run, Store, StoreError, Transition, spool};
@@ -502,7 +503,7 @@ impl Worker {
             Err(failure) => return Ok(Err(failure)),
         };
         recorded?;
-        record.write("answer.json", outcome.answer.as_bytes())?;
+        record.write("answer.json", answer_without_secrets(&outcome.answer).as_bytes())?;
         let note = format!(
             "{} · {} in, {} out",
             crate::text::duration(begun.elapsed()),
@@ -626,8 +627,22 @@ fn used(happening: Happening, usage: Usage) -> Transition {
     Transition { usage, ..Transition::of(happening, "") }
 }
 
+/// As JSON for the record, without secrets.
 fn pretty(value: &impl serde::Serialize) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec_pretty(value).map_err(|error| Error::failed("cannot write a record of the run").because(error))
+    let clean = secrets::redacted_value(value, &mut Counts::new());
+    clean
+        .and_then(|clean| serde_json::to_vec_pretty(&clean))
+        .map_err(|error| Error::failed("cannot write a record of the run").because(error))
+}
+
+/// The answer as it came, but for secrets: what is JSON stays JSON.
+fn answer_without_secrets(answer: &str) -> String {
+    let mut counts = Counts::new();
+    let mut value = serde_json::from_str::<Value>(answer).unwrap_or_default();
+    secrets::redact_value(&mut value, &mut counts);
+    let text = if counts.is_empty() { answer.to_owned() } else { value.to_string() };
+    // Once more as text: of what is no JSON there was no value.
+    secrets::redacted(&text).into_owned()
 }
 
 /// What the model is told when its answer does not fit. The problems are our own sentences.
@@ -662,6 +677,7 @@ fn envelope(run: &Run, prepared: &Prepared, outcome: &Outcome, rehearsal: bool, 
         prompt: prepared.package.context.prompt.clone(),
         skill: prepared.package.context.skill.clone(),
         attempt: run.attempt,
+        redacted: prepared.package.context.redacted.clone(),
         usage,
         started_at: run.started_at.unwrap_or(run.created_at),
         finished_at: Timestamp::now(),

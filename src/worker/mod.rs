@@ -12,6 +12,7 @@ pub mod keep;
 pub mod lock;
 pub mod own;
 pub mod record;
+pub mod secrets;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -102,7 +103,9 @@ pub fn run(home: &Path, own_program: &Path) -> Result<()> {
             .hint("run `git orchestrator install` first"));
     }
     layout.create()?;
-    layout.refuse_tracked(&Repository::discover(home, false)?.names_at_head(DIRECTORY))?;
+    let repository = Repository::discover(home, false)?;
+    layout.refuse_tracked(&repository.names_at_head(DIRECTORY))?;
+    secrets::learn_all(&repository, &process::clean_environment())?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context(|| "cannot start the worker")?;
     while let Some(lock) = WorkerLock::acquire(&layout)? {

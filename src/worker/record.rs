@@ -1,7 +1,8 @@
 //! The run directory: what was asked, what happened, what came back.
 //!
 //! `events.jsonl` grows as things happen, so that a person can follow; everything else is written whole. A step's file
-//! is durable before its row is.
+//! is durable before its row is. Nothing is written here without a look for secrets; what the evidence is made of stays
+//! as it came, in memory.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -15,6 +16,7 @@ use crate::files;
 use crate::ids::Digest;
 use crate::runtime::Activity;
 use crate::runtime::activity::Recorded;
+use crate::secrets::{self, Counts};
 use crate::store::{Claim, Step, Store, StoreError};
 
 /// The largest record that is read back, in bytes: many times what the output limit lets through.
@@ -65,7 +67,8 @@ impl Record {
     /// Appends a line to `events.jsonl`.
     pub fn activity(&mut self, activity: Activity) {
         let recorded = Recorded { at: Timestamp::now(), attempt: self.attempt, activity };
-        if let Ok(mut line) = serde_json::to_vec(&recorded) {
+        let clean = secrets::redacted_value(&recorded, &mut Counts::new());
+        if let Ok(mut line) = clean.and_then(|clean| serde_json::to_vec(&clean)) {
             line.push(b'\n');
             // One write for one line: a reader that follows never sees half of one, short of a full disk.
             if let Err(error) = self.events.write_all(&line)
@@ -114,7 +117,9 @@ impl Record {
         let at = Timestamp::now();
         let checkpoint =
             Checkpoint { schema: 1, run: claim.run.to_string(), attempt: self.attempt, step: name, at, payload };
-        let bytes = serde_json::to_vec_pretty(&checkpoint).context(|| format!("cannot record the step `{name}`"))?;
+        let bytes = secrets::redacted_value(&checkpoint, &mut Counts::new())
+            .and_then(|clean| serde_json::to_vec_pretty(&clean))
+            .context(|| format!("cannot record the step `{name}`"))?;
         let file = format!("checkpoints/{:02}-{name}.json", self.steps);
         self.write(&file, &bytes)?;
         let step = Step {
@@ -123,7 +128,7 @@ impl Record {
             at,
             file: Some(file),
             digest: Some(Digest::of(&bytes)),
-            note: note.to_owned(),
+            note: secrets::redacted(note).into_owned(),
         };
         store.record_step(claim, &step)
     }

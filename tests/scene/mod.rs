@@ -177,6 +177,7 @@ impl Scene {
             prompt: Digest::of(b"prompt"),
             skill: Digest::of(b"skill"),
             attempt: 1,
+            redacted: std::collections::BTreeMap::new(),
             usage: Usage { input_tokens: 18_200, cached_input_tokens: 4_000, output_tokens: 940 },
             started_at: began,
             finished_at: began.plus(Duration::from_secs(83)),

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 
-use super::super::activity::{OUTPUT_KEPT, Status};
+use super::super::activity::{Status, kept};
 use super::super::{Activity, Class, Environment, Failure, Turn};
 use super::Bounds;
 use crate::process;
@@ -54,7 +54,7 @@ pub(super) async fn run(id: &str, line: &str, turn: &mut Turn<'_>, bounds: &mut 
         command: line.to_owned(),
         exit_code: code,
         status: if code == Some(0) { Status::Completed } else { Status::Failed },
-        output: crate::text::ends_bytes(&captured.text(), OUTPUT_KEPT).into_owned(),
+        output: kept(&captured.text()),
         output_bytes: captured.total,
         ran: None,
     });

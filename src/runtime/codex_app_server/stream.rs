@@ -10,9 +10,8 @@ use serde_json::Value;
 
 use super::questions::{self, Question};
 use crate::runtime::Usage;
-use crate::runtime::activity::{Activity, FileChange, OUTPUT_KEPT, Status};
+use crate::runtime::activity::{Activity, FileChange, Status, kept};
 use crate::runtime::codex_exec::stream::{connection, owned, status_word, string, unwrapped};
-use crate::text;
 
 /// Kinds of items that are the conversation itself, or the model's own: nothing acts in them.
 const QUIET_ITEMS: &[&str] = &[
@@ -202,7 +201,7 @@ impl Stream {
                     command: unwrapped(string(item, "command")?),
                     exit_code: item.get("exitCode").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok()),
                     status: status_word(string(item, "status")?)?,
-                    output: text::ends_bytes(output, OUTPUT_KEPT).into_owned(),
+                    output: kept(output),
                     output_bytes: output.len() as u64,
                     ran: None,
                 })

@@ -19,6 +19,7 @@ pub(super) mod probe;
 pub(in crate::runtime) mod profile;
 pub(super) mod program;
 pub(super) mod rollout;
+pub(super) mod secrets;
 pub(crate) mod stream;
 pub(in crate::runtime) mod surroundings;
 pub(super) mod turn;

@@ -7,8 +7,8 @@
 use serde_json::Value;
 
 use crate::runtime::Usage;
-use crate::runtime::activity::{Activity, FileChange, OUTPUT_KEPT, Status, Todo};
-use crate::text;
+use crate::runtime::activity::{Activity, FileChange, Status, Todo, kept};
+use crate::{secrets, text};
 
 /// How much of a line that is no JSON is kept, in bytes.
 const GARBAGE_KEPT: usize = 2 * 1024;
@@ -23,6 +23,7 @@ pub fn parse(line: &[u8]) -> Option<Activity> {
     }
     let Ok(event) = serde_json::from_slice::<Value>(line) else {
         let text = String::from_utf8_lossy(line);
+        let text = secrets::redacted(&text);
         let start = text::prefix_bytes(&text, GARBAGE_KEPT);
         return Some(Activity::Warning { message: format!("Codex wrote a line that is no JSON: {start}") });
     };
@@ -72,7 +73,7 @@ fn item(item: &Value, phase: Phase) -> Option<Activity> {
                 command: unwrapped(string(item, "command")?),
                 exit_code: item.get("exit_code").and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok()),
                 status: status(item, phase)?,
-                output: text::ends_bytes(output, OUTPUT_KEPT).into_owned(),
+                output: kept(output),
                 output_bytes: output.len() as u64,
                 ran: None,
             })
@@ -174,6 +175,7 @@ pub(crate) fn owned(value: &Value, key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::activity::OUTPUT_KEPT;
 
     #[test]
     fn a_shell_is_unwrapped_only_where_the_shape_is_exact() {

@@ -36,6 +36,7 @@ use crate::process::Family;
 use crate::process::bounds::{self, Bounds};
 use crate::runtime::REHEARSAL;
 use crate::runtime::{Activity, Class, Environment, Failure, Outcome, Turn, Usage};
+use crate::secrets;
 use crate::text;
 
 /// How long Codex has to end after SIGINT (it takes a tenth of a second), and again after SIGTERM.
@@ -391,12 +392,17 @@ pub(in crate::runtime) async fn keep_errors(
     let Some(mut stderr) = stderr else { return };
     let mut buffer = [0_u8; 4096];
     let mut room = STDERR_BYTES;
+    let mut stream = secrets::Stream::default();
+    let mut keep = |text: &str| {
+        let kept = text::prefix_bytes(text, room);
+        // A full disk must not end the turn: the sentence still has what was said last.
+        log.write_all(kept.as_bytes()).ok();
+        room -= kept.len();
+    };
+    // Codex may be killed before it closes its end: what is held back then is told by `end` alone.
     while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
         let bytes = buffer.get(..count).unwrap_or_default();
-        let kept = bytes.get(..room.min(count)).unwrap_or_default();
-        // A full disk must not end the turn: the sentence still has what was said last.
-        log.write_all(kept).ok();
-        room -= kept.len();
+        keep(&stream.push(bytes));
         end.push_str(&String::from_utf8_lossy(bytes));
         if end.len() > 64 * 1024 {
             let mut cut = end.len() - 32 * 1024;
@@ -406,6 +412,7 @@ pub(in crate::runtime) async fn keep_errors(
             end.drain(..cut);
         }
     }
+    keep(&stream.finish());
 }
 
 /// Ends Codex and everything it started. Fails if something is left.

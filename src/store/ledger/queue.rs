@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::ids::{Digest, Oid, RunId};
 use crate::policy::admission::Admission;
 use crate::run::{self, Happening, State};
+use crate::secrets;
 use crate::store::{Job, Run, StoreError, Transition};
 use crate::triggers::Coalesce;
 use crate::triggers::plan::{Plan, PlannedRow, Starts};
@@ -30,7 +31,7 @@ fn append(
                 signed(at.millis()),
                 happening.map(Happening::as_str),
                 state.as_str(),
-                reason
+                secrets::redacted(reason)
             ])
         })
         .doing("cannot record what happened")?;
@@ -62,7 +63,7 @@ pub(super) fn apply(tx: &Transaction<'_>, run: &Run, transition: &Transition, no
         statement.execute(params![
             run.id.to_string(),
             state.as_str(),
-            transition.reason,
+            secrets::redacted(&transition.reason),
             transition.not_before.map(|at| signed(at.millis())),
             i64::from(begins),
             signed(now.millis()),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::runtime::Usage;
-use crate::runtime::activity::OUTPUT_KEPT;
+use crate::runtime::activity::kept;
 use crate::runtime::codex_exec::stream::{self, string};
 use crate::text;
 
@@ -63,7 +63,7 @@ pub(super) struct Call {
 impl Call {
     fn append(&mut self, report: &Report<'_>) {
         self.output.push_str(&report.body);
-        self.output = text::ends_bytes(&self.output, OUTPUT_KEPT).into_owned();
+        self.output = kept(&self.output);
         self.output_bytes = self.output_bytes.saturating_add(report.printed());
     }
 }
@@ -270,7 +270,7 @@ impl Told {
                 call.end = End::Refused;
                 call.ended = ended;
                 call.output_bytes = said.len() as u64;
-                call.output = text::ends_bytes(&said, OUTPUT_KEPT).into_owned();
+                call.output = kept(&said);
             }
             (Asked::Poll(Some(index), _), Some(report)) => {
                 let Some(call) = self.calls.get_mut(index) else { return };
