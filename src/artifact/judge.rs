@@ -30,6 +30,9 @@ const ANSWER_BYTES: usize = 512 * 1024;
 /// The most findings or failures: each is looked up in the repository. More than a few dozen are noise to a person.
 const LOOKED_UP: usize = 100;
 
+/// How much is told of why an answer cannot be read, in characters.
+const ERROR: usize = 300;
+
 /// The longest headline, in characters: a line of a terminal beside the run's name.
 const HEADLINE: usize = 120;
 
@@ -127,8 +130,17 @@ fn parsed<T: DeserializeOwned>(answer: &str) -> Result<T, Vec<String>> {
         .or_else(|| trimmed.strip_prefix("```"))
         .and_then(|rest| rest.strip_suffix("```"))
         .unwrap_or(trimmed);
-    serde_json::from_str(inner)
-        .map_err(|error| vec![format!("the answer is not one JSON object that fits the schema: {error}")])
+    serde_json::from_str(inner).map_err(|error| {
+        // What does not fit is quoted, however long it is.
+        let error = error.to_string();
+        let (place, said) = (error.rfind(" at line ").map_or("", |at| &error[at..]), redacted(&error));
+        let said = if said.chars().count() > ERROR {
+            format!("{}{place}", text::clipped(&said, ERROR))
+        } else {
+            said.into_owned()
+        };
+        vec![format!("the answer is not one JSON object that fits the schema: {said}")]
+    })
 }
 
 /// What a judgement gathers.

@@ -146,6 +146,7 @@ pub(super) fn page(envelope: &Envelope, judgement: &Judgement) -> Result<String>
         Answer::Tester(report) => page.report(report, &judgement.evidence),
     }
     page.evidence(&judgement.evidence);
+    page.redactions(envelope);
     page.origin(envelope);
     Ok(page.out)
 }
@@ -377,6 +378,19 @@ impl Page {
         if let more @ 1.. = evidence.refused.len().saturating_sub(BEYOND) {
             self.line(format!("  - and {more} more"));
         }
+    }
+
+    fn redactions(&mut self, envelope: &Envelope) {
+        if envelope.redacted.is_empty() {
+            return;
+        }
+        let kinds: Vec<String> =
+            envelope.redacted.iter().map(|(kind, count)| format!("{} ({count})", inline(kind))).collect();
+        self.line(format!(
+            "- Left out of the prompt and of this page, taken for secrets: {}. What is one should not be in \
+             the repository.",
+            kinds.join(", ")
+        ));
     }
 
     fn origin(&mut self, envelope: &Envelope) {

@@ -56,7 +56,7 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let about = match event.commit() {
-        Some(commit) => format!("{} {}", commit.short(), text::one_line(event.subject())),
+        Some(commit) => format!("{} {}", commit.short(), text::one_line(&crate::secrets::redacted(event.subject()))),
         None => "no commit".to_owned(),
     };
     let branch = event.branch.as_deref().map_or_else(String::new, |branch| format!(" on {}", text::one_line(branch)));

@@ -119,7 +119,7 @@ fn decide(ui: &mut Ui, world: &mut World, revision: &str, why: &str, approved: b
     let id = world.repository.resolve(revision)?;
     let commit = world.repository.commit(&id)?;
     let subject = commit.message.lines().next().unwrap_or_default();
-    ui.note(format!("{} {}", id.short(), text::one_line(subject)));
+    ui.note(format!("{} {}", id.short(), text::one_line(&crate::secrets::redacted(subject))));
     for run in world.ledger.runs(&Filter { commit: Some(id.clone()), ..Filter::default() })? {
         super::progress::result(ui, &run)?;
     }

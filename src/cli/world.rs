@@ -42,7 +42,12 @@ impl World {
         layout.create()?;
         layout.refuse_tracked(&Repository::discover(layout.home(), false)?.names_at_head(DIRECTORY))?;
         // Before anything is taken in: the ledger keeps no secret.
-        worker::secrets::learn(&process::clean_environment());
+        let environment = process::clean_environment();
+        if spool::is_empty(&layout)? {
+            worker::secrets::learn(&environment);
+        } else {
+            worker::secrets::learn_all(&repository, &environment)?;
+        }
         let mut ledger = Ledger::open(&layout.ledger())?;
         spool::drain(&layout, &mut ledger)?;
         ledger.expire_questions(crate::clock::Timestamp::now())?;

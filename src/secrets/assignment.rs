@@ -69,8 +69,8 @@ pub(super) fn find(text: &str, out: &mut Vec<Found>) {
         let end = word.end() + run(bytes, word.end(), NAME_MAX, is_name);
         done = end;
         let Some(name) = text.get(start..end).filter(|name| names_secret(name)) else { continue };
-        let Some((from, to, is_quoted)) = value(text, end) else { continue };
-        if text.get(from..to).is_some_and(|value| is_likely(name, value, is_quoted)) {
+        let Some((from, to, form)) = value(text, end) else { continue };
+        if text.get(from..to).is_some_and(|value| is_likely(name, value, form)) {
             out.push(Found { range: from..to, kind: KIND });
             done = to;
         }
@@ -79,7 +79,7 @@ pub(super) fn find(text: &str, out: &mut Vec<Found>) {
 
 /// Whether `value`, which stands by itself under `name`, is a secret.
 pub(super) fn is_secret(name: &str, value: &str) -> bool {
-    name.len() <= NAME_MAX && names_secret(name) && is_likely(name, value, true)
+    name.len() <= NAME_MAX && names_secret(name) && is_likely(name, value, Form::Quoted)
 }
 
 fn is_name(byte: u8) -> bool {
@@ -111,8 +111,19 @@ fn names_secret(name: &str) -> bool {
     flat.ends_with("pwd") || flat.ends_with("pass") || says_so.iter().any(|word| flat.contains(word)) || is_key()
 }
 
-/// The value that is given to the name that ends at `at`: where it begins and ends, and whether quotes stand around it.
-fn value(text: &str, at: usize) -> Option<(usize, usize, bool)> {
+/// How a value stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// In quotes.
+    Quoted,
+    /// As it is: in a configuration, on a command line.
+    Plain,
+    /// As it is, in what looks like a program: a name, most of the time.
+    Code,
+}
+
+/// The value that is given to the name that ends at `at`: where it begins and ends, and how it stands there.
+fn value(text: &str, at: usize) -> Option<(usize, usize, Form)> {
     let bytes = text.as_bytes();
     let blanks = |at: usize| at + run(bytes, at, 16, |byte| matches!(byte, b' ' | b'\t'));
     let mut at = at;
@@ -126,6 +137,7 @@ fn value(text: &str, at: usize) -> Option<(usize, usize, bool)> {
     }
     let is_tag = operator == 1 && bytes.get(at) == Some(&b'>');
     at += operator.max(usize::from(is_comma));
+    let is_apart = blanks(at) > at;
     at = blanks(at);
     // A type between the name and its value: `let password: &str = "…"`.
     if bytes.get(at).is_some_and(|byte| !matches!(byte, b'"' | b'\'' | b'`' | b'\\')) {
@@ -148,7 +160,7 @@ fn value(text: &str, at: usize) -> Option<(usize, usize, bool)> {
         // The backslashes belong to the quote.
         let inner = rest.get(..length)?;
         let length = length - inner.iter().rev().take_while(|byte| **byte == b'\\').count();
-        return text.get(from..from + length).map(|_| (from, from + length, true));
+        return text.get(from..from + length).map(|_| (from, from + length, Form::Quoted));
     }
     if is_comma {
         return None;
@@ -158,11 +170,12 @@ fn value(text: &str, at: usize) -> Option<(usize, usize, bool)> {
     let to = text.floor_char_boundary(at + length);
     // What is called or indexed is code.
     let next = bytes.get(to).copied().unwrap_or(b'\n');
-    let is_code = matches!(next, b'(' | b'[' | b'{') || next == b'<' && !is_tag;
-    (text.is_char_boundary(at) && !is_code).then_some((at, to, false))
+    let is_call = matches!(next, b'(' | b'[' | b'{') || next == b'<' && !is_tag;
+    let form = if is_apart && matches!(next, b',' | b';' | b')') { Form::Code } else { Form::Plain };
+    (text.is_char_boundary(at) && !is_call).then_some((at, to, form))
 }
 
-fn is_likely(name: &str, value: &str, is_quoted: bool) -> bool {
+fn is_likely(name: &str, value: &str, form: Form) -> bool {
     let value = value.trim_end_matches('.');
     if !(VALUE_MIN..=VALUE_MAX).contains(&value.len()) || value.contains(char::is_whitespace) || value == name {
         return false;
@@ -170,7 +183,7 @@ fn is_likely(name: &str, value: &str, is_quoted: bool) -> bool {
     let has = |is_so: fn(u8) -> bool| value.bytes().any(is_so);
     let (letter, digit) = (has(|byte| byte.is_ascii_alphabetic()), has(|byte| byte.is_ascii_digit()));
     let symbol = has(|byte| b"!@#%^*?~+=/".contains(&byte));
-    if !letter || !(digit || symbol && is_quoted) {
+    if !letter || !(digit || symbol && form == Form::Quoted) {
         return false;
     }
     // A place, a variable, a template, or code.
@@ -181,7 +194,13 @@ fn is_likely(name: &str, value: &str, is_quoted: bool) -> bool {
         return false;
     }
     let least = if value.len() >= 16 { 3.0 } else { 2.5 };
-    bits(value) >= least && !is_words(value) && (is_quoted || is_mixed(value))
+    bits(value) >= least
+        && !is_words(value)
+        && match form {
+            Form::Quoted => true,
+            Form::Plain => is_mixed(value) && !names_itself(value),
+            Form::Code => entropy::changes(value) >= 0.45 && !value.contains(['_', '.']),
+        }
 }
 
 /// Words joined by marks, perhaps with a number: the name of something.
@@ -194,6 +213,12 @@ fn is_words(value: &str) -> bool {
     };
     let is_camel = |part: &&str| entropy::changes(part) < 0.25;
     parts.len() > 1 && parts.iter().all(is_word) && parts.iter().all(is_camel)
+}
+
+/// A name that speaks of a secret is not one: `other.token2`.
+fn names_itself(value: &str) -> bool {
+    let value = value.to_ascii_lowercase();
+    ["token", "password", "secret", "_key", "key_"].iter().any(|word| value.contains(word))
 }
 
 /// Letters and digits in no order, as no name has them.

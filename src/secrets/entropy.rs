@@ -4,7 +4,7 @@
 //! and that nothing beside it says what it is. How often this is wrong is measured by a test over other people's
 //! sources: see `tests/hostile/false_alarms.rs`.
 
-use super::{Found, bits};
+use super::{Found, bits, key_block};
 
 const KIND: &str = "random text";
 
@@ -65,17 +65,27 @@ pub(super) fn find(text: &str, out: &mut Vec<Found>) {
     let mut at = 0;
     while at < bytes.len() {
         let length = bytes.get(at..).unwrap_or_default().iter().take_while(|byte| is_part(byte)).count();
-        let end = at + length;
-        if (LEAST..=MOST).contains(&length)
-            && let Some(word) = text.get(at..end)
-            && is_random(word)
-            && !is_named(text, at)
-            && !is_data(text, at, end)
-        {
-            let padding = bytes.get(end..).unwrap_or_default().iter().take(2).take_while(|byte| **byte == b'=').count();
-            out.push(Found { range: at..end + padding, kind: KIND });
+        let word = text.get(at..at + length).unwrap_or_default();
+        // More slashes than base64 has: a path.
+        if word.bytes().filter(|byte| *byte == b'/').count() < 2 {
+            look_at(text, at, word, out);
+        } else {
+            let mut from = at;
+            for part in word.split('/') {
+                look_at(text, from, part, out);
+                from += part.len() + 1;
+            }
         }
-        at = end + 1;
+        at += length + 1;
+    }
+}
+
+fn look_at(text: &str, at: usize, word: &str, out: &mut Vec<Found>) {
+    let end = at + word.len();
+    if (LEAST..=MOST).contains(&word.len()) && is_random(word) && !is_named(text, at) && !is_data(text, at, end) {
+        let after = text.as_bytes().get(end..).unwrap_or_default();
+        let padding = after.iter().take(2).take_while(|byte| **byte == b'=').count();
+        out.push(Found { range: at..end + padding, kind: KIND });
     }
 }
 
@@ -91,7 +101,24 @@ fn is_random(word: &str) -> bool {
         // A public key of OpenSSH begins with three zero bytes.
         && !word.starts_with("AAAA")
         && changes(word) >= CHANGES
+        && 2 * in_words(word) < word.len()
         && bits(word) >= BITS
+}
+
+/// How many bytes stand in what can be read as a word: three small letters or more, with the capital before them.
+fn in_words(word: &str) -> usize {
+    let (mut sum, mut small, mut capital) = (0, 0, 0);
+    for byte in word.bytes().chain([b' ']) {
+        if byte.is_ascii_lowercase() {
+            small += 1;
+            continue;
+        }
+        if small >= 3 {
+            sum += small + capital;
+        }
+        (small, capital) = (0, usize::from(byte.is_ascii_uppercase()));
+    }
+    sum
 }
 
 /// Whether what stands before it says that it is no key.
@@ -108,8 +135,8 @@ fn is_named(text: &str, at: usize) -> bool {
 /// Whether it is one line of many: a certificate, an image.
 fn is_data(text: &str, at: usize, end: usize) -> bool {
     let is_line_long = |line: &str| {
-        let digits = line.trim().trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '/' && c != '+');
-        digits.len() >= LEAST && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+        let digits = key_block::material(line.trim().trim_end_matches(['"', '\'', ',', ';']).trim_end_matches("\\n"));
+        digits.len() >= LEAST && key_block::is_material(digits)
     };
     let before = text.get(..at).and_then(|before| before.rfind('\n')).and_then(|newline| {
         let head = text.get(..newline)?;

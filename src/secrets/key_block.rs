@@ -75,13 +75,13 @@ fn first_line(rest: &str) -> (&str, usize) {
 }
 
 /// The digits of a line without what a diff, a comment or a string literal puts around them.
-fn material(line: &str) -> &str {
+pub(super) fn material(line: &str) -> &str {
     let line = line.trim();
     let line = line.get(lead(line).len()..).unwrap_or_default();
     line.trim_matches(['"', '\'', '`', ',', ';', '+', '\\', ' ', '.', '(', ')', '&', 'r']).trim()
 }
 
-fn is_material(line: &str) -> bool {
+pub(super) fn is_material(line: &str) -> bool {
     !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
 }
 

@@ -137,9 +137,10 @@ fn look_between(whole: &str, part: Range<usize>, known: Option<&known::Known>, o
         known.find(text, &mut found);
     }
     key_block::find(text, &mut found);
-    kinds::find(text, &mut found);
-    assignment::find(text, &mut found);
-    entropy::find(text, &mut found);
+    let text = plain(text);
+    kinds::find(&text, &mut found);
+    assignment::find(&text, &mut found);
+    entropy::find(&text, &mut found);
     // Of what overlaps, the one that begins first names the kind, and all of it goes.
     found.sort_by_key(|found: &Found| (found.range.start, usize::MAX - found.range.end));
     let first = out.len();
@@ -156,6 +157,37 @@ fn look_between(whole: &str, part: Range<usize>, known: Option<&known::Known>, o
             _ => out.push(Found { range: start..end, kind: next.kind }),
         }
     }
+}
+
+/// `text`, byte for byte, with line breaks and tabs that are written as `\n` and `\t` made so, and with the marks of a diff
+/// blank: a word would begin with them otherwise, and lines that belong together would not.
+fn plain(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let is_marked =
+        |at: usize| matches!(bytes.get(at), Some(b'+' | b'-')) && bytes.get(at + 1).is_none_or(|next| *next != b'-');
+    let begins = |at: usize| at == 0 || bytes.get(at - 1) == Some(&b'\n');
+    let mut out: Option<Vec<u8>> = None;
+    let mut at = 0;
+    while at < bytes.len() {
+        let new: &[u8] = match (bytes.get(at), bytes.get(at + 1)) {
+            (Some(b'\\'), Some(b'n')) => b" \n",
+            (Some(b'\\'), Some(b'r' | b't')) => b"  ",
+            (Some(b'+' | b'-'), _) if begins(at) && is_marked(at) => b" ",
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        let out = out.get_or_insert_with(|| bytes.to_vec());
+        for (offset, byte) in new.iter().enumerate() {
+            if let Some(place) = out.get_mut(at + offset) {
+                *place = *byte;
+            }
+        }
+        at += new.len();
+    }
+    // Only letters of ASCII took the place of such.
+    out.and_then(|out| String::from_utf8(out).ok()).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 /// Where markers stand.

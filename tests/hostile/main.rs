@@ -3,4 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test relies on and does not get ends the test")]
 
+mod canaries;
 mod false_alarms;
+#[path = "../support/mod.rs"]
+mod support;
