@@ -476,7 +476,7 @@ fn a_model_cannot_write_markup_or_secrets_into_a_page() {
     for gone in ["<script", "<img", "![", "[p]", &secret, "\u{1b}", "\n# Approved", "\n- **Verdict: pass"] {
         assert!(!page.contains(gone), "{gone:?} in\n{page}");
     }
-    assert!(page.contains("(redacted: GitHub token)"));
+    assert!(page.contains("\\[redacted: GitHub token\\]"));
     let json = std::fs::read_to_string(
         scene.fixture.path(&format!(".orchestrator/artifacts/{}/planner.json", scene.change.head.short12())),
     );

@@ -183,7 +183,7 @@ pub struct Envelope {
     /// The attempt that succeeded.
     pub attempt: u32,
     /// What was taken for a secret and cut, by kind: in the prompt, in the answer and in the evidence.
-    #[serde(default, skip_serializing_if = "Counts::is_empty")]
+    #[serde(default)]
     pub redacted: Counts,
     /// Tokens of the run.
     pub usage: Usage,
