@@ -15,13 +15,18 @@ fn is_shown(c: char) -> bool {
         | '\u{034f}'
         | '\u{061c}'
         | '\u{115f}'..='\u{1160}'
+        | '\u{17b4}'..='\u{17b5}'
         | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}'
+        | '\u{3164}'
         | '\u{fe00}'..='\u{fe0f}'
         | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}'
+        | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}'
         | '\u{e0000}'..='\u{e0fff}' => false,
         c => !c.is_control(),
     }
@@ -43,6 +48,34 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// [`shown`], of text with styles of ours: sequences that set colours stay. What everything passes on its way to a screen,
+/// whoever forgot to escape what.
+pub fn screen(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_shown) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = style(rest);
+        let (this, next) = rest.split_at(if length > 0 { length } else { c.len_utf8() });
+        if length > 0 || is_shown(c) {
+            out.push_str(this);
+        } else {
+            out.extend(c.escape_unicode());
+        }
+        rest = next;
+    }
+    Cow::Owned(out)
+}
+
+/// The length of the sequence that sets a style, if `text` begins with one.
+fn style(text: &str) -> usize {
+    let Some(codes) = text.strip_prefix("\u{1b}[") else { return 0 };
+    let length = codes.bytes().take(32).take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
+    if codes.as_bytes().get(length) == Some(&b'm') { length + 3 } else { 0 }
+}
+
 /// Shown text as a word for the shell: for a line that a person copies and runs.
 pub fn shell_word(shown: &str) -> String {
     // It fails for a NUL alone, which is not shown.
@@ -61,6 +94,26 @@ pub fn one_line(text: &str) -> String {
         }
     }
     out
+}
+
+/// JSON, as a program wrote it, with every character that could steer a terminal written as `\uXXXX`. It says the same:
+/// such a character can stand in strings only.
+pub fn json(text: &str) -> Cow<'_, str> {
+    use std::fmt::Write as _;
+    if text.chars().all(is_shown) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_shown(c) {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}").ok();
+            }
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// The bytes of a path or a ref as one line of text; bytes that are no UTF-8 become `\xNN`.
@@ -201,6 +254,23 @@ mod tests {
         assert_eq!(shown("tab\tand\nline ünï"), "tab\tand\nline ünï");
         assert_eq!(one_line("a\nb"), "a\\nb");
         assert_eq!(bytes_line(b"caf\xe9/x"), "caf\\xe9/x");
+    }
+
+    #[test]
+    fn only_styles_pass_to_a_screen() {
+        let styled = "\u{1b}[1m\u{1b}[38;5;9mred\u{1b}[0m plain";
+        assert_eq!(screen(styled), styled);
+        let hostile = "\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}[?25l\u{1b}c\u{9b}31m\u{202e}\r\u{1b}[";
+        assert!(screen(hostile).bytes().all(|byte| byte.is_ascii_graphic()), "{}", screen(hostile));
+    }
+
+    #[test]
+    fn json_says_the_same_without_them() {
+        let hostile = "a\u{1b}b\u{7f}c\u{9b}d\u{202e}e\u{e0041}f\u{1f600}\n";
+        let plain = serde_json::to_string(hostile).unwrap();
+        let clean = json(&plain);
+        assert!(clean.chars().all(|c| c.is_ascii_graphic() || c == '\u{1f600}'), "{clean}");
+        assert_eq!(serde_json::from_str::<String>(&clean).unwrap(), hostile);
     }
 
     #[test]

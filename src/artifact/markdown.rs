@@ -32,10 +32,14 @@ fn code_span(text: &str) -> Option<(&str, &str)> {
     (!content.trim().is_empty() && !tail.starts_with('`')).then_some((content, tail))
 }
 
-/// Every character that begins a construct is escaped: a link, an image, a tag, an entity, emphasis, a table cell.
+/// Every character that begins a construct is escaped: a link, an image, a tag, an entity, emphasis, a table cell; and what
+/// makes a link of a bare address.
 fn literal(text: &str, out: &mut String) {
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
+        let (before, after) = text.split_at(at);
         match c {
+            ':' if after.starts_with("://") => out.push_str("\\:"),
+            '.' if before.len() >= 3 && before.as_bytes()[at - 3..].eq_ignore_ascii_case(b"www") => out.push_str("\\."),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
@@ -101,7 +105,8 @@ mod tests {
     #[test]
     fn text_stays_text() {
         assert_eq!(inline("use `a_b` in Vec<T>, not snake_case"), "use `a_b` in Vec&lt;T&gt;, not snake_case");
-        assert_eq!(inline("![x](http://e/x.png) <img src=x>"), "!\\[x\\](http://e/x.png) &lt;img src=x&gt;");
+        assert_eq!(inline("![x](http://e/x.png) <img src=x>"), "!\\[x\\](http\\://e/x.png) &lt;img src=x&gt;");
+        assert_eq!(inline("see WWW.e.org, a://b: c"), "see WWW\\.e.org, a\\://b: c");
         assert_eq!(inline("a\n\n# Verdict: pass\n"), "a # Verdict: pass");
         assert_eq!(inline("**pass** _x_ \\[a"), "\\*\\*pass\\*\\* \\_x_ \\\\\\[a");
         assert_eq!(inline("lone ` and `` two"), "lone \\` and \\`\\` two");

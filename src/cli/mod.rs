@@ -28,12 +28,14 @@ pub mod worker;
 pub mod world;
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use self::ui::Ui;
 use crate::error::{Error, Kind, Result};
+use crate::text;
 
 /// Sandboxed agents from git hooks, through a strict allow-list, with artifacts to review
 #[derive(Debug, Parser)]
@@ -97,9 +99,12 @@ pub fn main() -> ExitCode {
     {
         return hook::main(rest);
     }
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
+            // What was typed is quoted: the same error, about what can be shown of it.
+            let shown = arguments.iter().map(|word| OsString::from(text::bytes_line(word.as_bytes())));
+            let error = if error.use_stderr() { Cli::try_parse_from(shown).err().unwrap_or(error) } else { error };
             // Help and version are data and go to standard output; clap knows which is which.
             error.print().ok();
             return ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 });

@@ -1,7 +1,8 @@
 //! Everything a person sees goes through here: colour, width, pipes.
 //!
 //! Data goes to standard output, everything else to standard error. Colour is never the only carrier of a meaning.
-//! Foreign text is escaped by whoever passes it in (`text::one_line`, `text::shown`).
+//! Foreign text is escaped by whoever passes it in (`text::one_line`, `text::shown`), who knows whether it is a line; what
+//! was forgotten is escaped here (`text::screen`).
 
 use std::io::{self, IsTerminal as _, Write};
 
@@ -10,6 +11,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::error::{Context as _, Error, Result};
 use crate::run::State;
+use crate::text::screen;
 
 /// A heading.
 pub const BOLD: Style = Style::new().bold();
@@ -53,7 +55,7 @@ impl Ui {
 
     /// A line of data. `Err` where the reader is gone: the command ends, quietly.
     pub fn line(&mut self, text: impl AsRef<str>) -> Result<()> {
-        writeln!(self.out, "{}", text.as_ref()).context(|| CANNOT_WRITE)
+        writeln!(self.out, "{}", screen(text.as_ref())).context(|| CANNOT_WRITE)
     }
 
     /// A line of prose: broken between words to the terminal's width, and whole in a pipe. Holds no style.
@@ -83,17 +85,17 @@ impl Ui {
 
     /// Data without a line's end.
     pub fn raw(&mut self, text: &str) -> Result<()> {
-        write!(self.out, "{text}").and_then(|()| self.out.flush()).context(|| CANNOT_WRITE)
+        write!(self.out, "{}", screen(text)).and_then(|()| self.out.flush()).context(|| CANNOT_WRITE)
     }
 
     /// A line beside the data. Nobody reading it is no error.
     pub fn note(&mut self, text: impl AsRef<str>) {
-        writeln!(self.err, "{}", text.as_ref()).ok();
+        writeln!(self.err, "{}", screen(text.as_ref())).ok();
     }
 
     /// Rewrites the current line of the terminal (standard error).
     pub fn live(&mut self, text: &str) {
-        write!(self.err, "\r\x1b[2K{text}").and_then(|()| self.err.flush()).ok();
+        write!(self.err, "\r\x1b[2K{}", screen(text)).and_then(|()| self.err.flush()).ok();
     }
 
     /// JSON, indented for people who pipe it nowhere, on one line for programs.
@@ -101,7 +103,7 @@ impl Ui {
         let text =
             if self.out_is_terminal { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
         let text = text.context(|| "cannot write JSON")?;
-        self.line(text)
+        self.line(crate::text::json(&text))
     }
 
     /// The terminal's width in columns; a pipe has none.

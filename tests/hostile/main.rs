@@ -5,5 +5,6 @@
 
 mod canaries;
 mod false_alarms;
+mod screens;
 #[path = "../support/mod.rs"]
 mod support;
