@@ -29,6 +29,7 @@ pub mod world;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -85,8 +86,6 @@ enum Command {
     Worker(worker::Args),
     #[command(name = crate::process::CONTAIN_COMMAND, hide = true)]
     Contain(worker::ContainArgs),
-    #[command(name = crate::runtime::codex_exec::ASK_COMMAND, hide = true)]
-    Ask(worker::AskArgs),
 }
 
 /// Runs the program on the process's own arguments.
@@ -98,6 +97,12 @@ pub fn main() -> ExitCode {
         && command == "hook"
     {
         return hook::main(rest);
+    }
+    // Nor may it cost each command of a run more than the question itself.
+    if let [_, command, directory] = arguments.as_slice()
+        && command == crate::runtime::codex_exec::ASK_COMMAND
+    {
+        return worker::ask(Path::new(directory));
     }
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -165,6 +170,5 @@ fn execute(ui: &mut Ui, command: Command) -> Result<ExitCode> {
         Command::Hook(args) => Ok(hook::main(&args.call)),
         Command::Worker(args) => worker::execute(&args),
         Command::Contain(args) => worker::contain(&args),
-        Command::Ask(args) => Ok(worker::ask(&args)),
     }
 }

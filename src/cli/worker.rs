@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
 
@@ -85,19 +85,13 @@ pub fn contain(args: &ContainArgs) -> Result<ExitCode> {
     Err(process::contain(args.parent, &restrictions, &args.argv))
 }
 
-/// Ask the gatekeeper of a turn (called by the hooks of the runtime)
-#[derive(Debug, clap::Args)]
-pub struct AskArgs {
-    /// The directory with the turn's socket
-    directory: PathBuf,
-}
-
 /// The exit code that stands for a refusal where a runtime calls a hook.
 const REFUSED: u8 = 2;
 
-/// Puts the question that stands on standard input, and ends as the answer says.
-pub fn ask(args: &AskArgs) -> ExitCode {
-    match codex_exec::ask(&args.directory, io::stdin().lock()) {
+/// Puts the question that stands on standard input to the gatekeeper of the turn whose socket lies in `directory`, and
+/// ends as the answer says. Hooks of the runtime call this.
+pub fn ask(directory: &Path) -> ExitCode {
+    match codex_exec::ask(directory, io::stdin().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             // For the model, not for a screen. Where it cannot be written, the line that called us says no by itself.
