@@ -138,6 +138,7 @@ impl World {
         cancel: watch::Receiver<bool>,
     ) -> Result<Outcome, Failure> {
         let runtime = self.kind.runtime();
+        let _one_at_a_time = TURNS.lock().await;
         let result = runtime
             .turn(Turn {
                 workspace,
@@ -157,6 +158,9 @@ impl World {
         result
     }
 }
+
+/// One turn at a time in this process, as in a worker: the end of one takes along what another has orphaned.
+static TURNS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A runtime of the Codex CLI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

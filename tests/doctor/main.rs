@@ -30,7 +30,8 @@ app-server)
     done
     printf '{"id":2,"result":{"approvalPolicy":"untrusted","approvalsReviewer":"user",'
     printf '"activePermissionProfile":{"id":%s},' "$profile"
-    printf '"sandbox":{"type":"readOnly","networkAccess":false}}}\n'
+    case "$*" in *'"."="write"'*) mode=workspaceWrite ;; *) mode=readOnly ;; esac
+    printf '"sandbox":{"type":"%s","networkAccess":false}}}\n' "$mode"
     cat > /dev/null ;;
 *) exec sleep 1000 ;;
 esac

@@ -12,7 +12,7 @@ use orchestrator::triggers::{Table, Vocabulary, load};
 
 pub(crate) const VOCABULARY: Vocabulary<'_> = Vocabulary {
     roles: orchestrator::role::NAMES,
-    runtimes: &["codex-exec", "rehearsal"],
+    runtimes: &["codex-exec", "codex", "rehearsal"],
     contract: orchestrator::role::contract,
 };
 

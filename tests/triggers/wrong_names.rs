@@ -16,11 +16,11 @@ fn an_unknown_role_runtime_hook_state_or_row() {
       |
     help: did you mean `tester`?
     "###);
-    assert_snapshot!(refused_row("  - { name: test, on: pre-commit, role: reviewer, runtime: codex }\n"), @r###"
+    assert_snapshot!(refused_row("  - { name: test, on: pre-commit, role: reviewer, runtime: codez }\n"), @r###"
     error: there is no hook `pre-commit`
      --> triggers.yaml:3:23
       |
-    3 |   - { name: test, on: pre-commit, role: reviewer, runtime: codex }
+    3 |   - { name: test, on: pre-commit, role: reviewer, runtime: codez }
       |                       ^^^^^^^^^^ no hook of this name
       |
     help: did you mean `post-commit`?
@@ -28,18 +28,18 @@ fn an_unknown_role_runtime_hook_state_or_row() {
     error: there is no role `reviewer`
      --> triggers.yaml:3:41
       |
-    3 |   - { name: test, on: pre-commit, role: reviewer, runtime: codex }
+    3 |   - { name: test, on: pre-commit, role: reviewer, runtime: codez }
       |                                         ^^^^^^^^ no role of this name
       |
     help: choose `planner`, `architect` or `tester`
 
-    error: there is no runtime `codex`
+    error: there is no runtime `codez`
      --> triggers.yaml:3:60
       |
-    3 |   - { name: test, on: pre-commit, role: reviewer, runtime: codex }
+    3 |   - { name: test, on: pre-commit, role: reviewer, runtime: codez }
       |                                                            ^^^^^ no runtime of this name
       |
-    help: did you mean `codex-exec`?
+    help: did you mean `codex`?
     "###);
     assert_snapshot!(refused_row("  - { name: plan, on: post-commit, role: planner }\n  - { name: check, on: { run: plna, state: done }, role: architect }\n"), @r###"
     error: there is no row `plna`

@@ -373,17 +373,17 @@ fn hostile_text_is_shown_harmlessly() {
 
 #[test]
 fn several_mistakes_are_told_at_once() {
-    let text = "version: 1\nruntime: codex\ntriggers:\n  - name: plan\n    on: post-comit\n    role: planer\n";
+    let text = "version: 1\nruntime: codez\ntriggers:\n  - name: plan\n    on: post-comit\n    role: planer\n";
     let error = load::table(text.as_bytes(), "triggers.yaml", &VOCABULARY).expect_err("three mistakes");
-    assert_eq!(error.to_string(), "triggers.yaml:2:10: there is no runtime `codex` (and 2 more)");
+    assert_eq!(error.to_string(), "triggers.yaml:2:10: there is no runtime `codez` (and 2 more)");
     assert_snapshot!(refused(text), @r###"
-    error: there is no runtime `codex`
+    error: there is no runtime `codez`
      --> triggers.yaml:2:10
       |
-    2 | runtime: codex
+    2 | runtime: codez
       |          ^^^^^ no runtime of this name
       |
-    help: did you mean `codex-exec`?
+    help: did you mean `codex`?
 
     error: there is no hook `post-comit`
      --> triggers.yaml:5:9

@@ -51,7 +51,7 @@ impl Runtime for CodexAppServer {
         sandbox: &'a SandboxProfile,
         directory: &'a Path,
     ) -> BoxFuture<'a, Result<Capabilities, Failure>> {
-        Box::pin(probe::probe(&self.own_program, environment, sandbox, directory))
+        Box::pin(probe::probe(environment, sandbox, directory))
     }
 
     fn turn<'a>(&'a self, turn: Turn<'a>) -> BoxFuture<'a, Result<Outcome, Failure>> {

@@ -11,14 +11,13 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::timeout;
 
 use super::{server, session, wall};
-use crate::policy::Limits;
 use crate::runtime::codex_exec::classify::died;
 use crate::runtime::codex_exec::command_line::{Call, rehearsal};
 use crate::runtime::codex_exec::config::{self, Config};
 use crate::runtime::codex_exec::probe::{Ready, described, ready};
 use crate::runtime::codex_exec::profile::Confinement;
 use crate::runtime::codex_exec::program::{SHORT_CALL, Version};
-use crate::runtime::codex_exec::turn::{LINE_BYTES, bounds_of, read_line};
+use crate::runtime::codex_exec::turn::{LINE_BYTES, read_line};
 use crate::runtime::{Capabilities, Class, Environment, Failure, SandboxProfile};
 use crate::text;
 
@@ -26,7 +25,6 @@ use crate::text;
 const OTHER: &str = "set `runtime: codex-exec`";
 
 pub(super) async fn probe(
-    own_program: &Path,
     environment: &Environment,
     sandbox: &SandboxProfile,
     directory: &Path,
@@ -46,8 +44,7 @@ pub(super) async fn probe(
         confinement: &confinement,
         guard: &server::no_hooks(),
     };
-    let bounds = bounds_of(&Limits::default(), &environment);
-    let mut server = server::Server::start(own_program, &program, &call, &environment, &bounds)?;
+    let mut server = server::Server::start(None, &program, &call, &environment)?;
     let shaken = timeout(SHORT_CALL, shake_hands(&mut server, &call, profile)).await;
     let ended = server.end(false).await;
     let shaken = shaken.unwrap_or_else(|_| {

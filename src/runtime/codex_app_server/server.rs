@@ -13,8 +13,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
 use super::wall;
-use crate::process::Family;
 use crate::process::bounds::{self, Bounds};
+use crate::process::{self, Family};
 use crate::runtime::codex_exec::command_line::Call;
 use crate::runtime::codex_exec::program::Program;
 use crate::runtime::codex_exec::turn::{FAREWELL, GRACE, LAST_DEADLINE};
@@ -36,20 +36,24 @@ pub(super) struct Server {
     /// Its standard error.
     pub(super) stderr: Option<ChildStderr>,
     family: Option<Family>,
+    leader: Option<u32>,
 }
 
 impl Server {
-    /// Starts it for this call.
+    /// Starts it for this call: with our own program and limits, so that it dies with us and all it starts is found. Without
+    /// them it is only asked about itself and starts nothing; the descendants of whoever asks are then left alone.
     pub(super) fn start(
-        own_program: &Path,
+        within: Option<(&Path, &Bounds)>,
         program: &Program,
         call: &Call<'_>,
         environment: &Environment,
-        bounds: &Bounds,
     ) -> Result<Self, Failure> {
         let mut argv = vec![program.path.clone().into_os_string()];
         argv.extend(arguments(call)?);
-        let (argv, group) = bounds::confined(own_program, &argv, bounds);
+        let (argv, group) = match within {
+            Some((own_program, bounds)) => bounds::confined(own_program, &argv, bounds),
+            None => (argv, None),
+        };
         let Some((first, rest)) = argv.split_first() else {
             return Err(Failure::new(Class::Internal, "there is nothing to start"));
         };
@@ -65,10 +69,15 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        let (mut child, family) = Family::start(&mut command, group)
-            .map_err(|error| Failure::new(Class::Internal, format!("Codex cannot be started: {error}")))?;
+        let started = match within {
+            Some(_) => Family::start(&mut command, group),
+            None => command.process_group(0).spawn().map(|child| (child, None)),
+        };
+        let (mut child, family) =
+            started.map_err(|error| Failure::new(Class::Internal, format!("Codex cannot be started: {error}")))?;
+        let leader = child.id();
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        Ok(Self { child, stdin, stdout: stdout.map(BufReader::new), stderr, family })
+        Ok(Self { child, stdin, stdout: stdout.map(BufReader::new), stderr, family, leader })
     }
 
     /// Ends it, and everything it started. Fails if something is left. Its input is closed by then, so that it ends by
@@ -77,15 +86,13 @@ impl Server {
         drop(self.stdin.take());
         let patience = if is_patient { FAREWELL } else { GRACE };
         let mut status = wait(&mut self.child, patience).await;
-        if status.is_none()
-            && let Some(family) = &self.family
-        {
-            family.signal(Signal::TERM);
-            status = wait(&mut self.child, GRACE).await;
-        }
-        if status.is_none() {
-            self.child.start_kill().ok();
-            status = wait(&mut self.child, LAST_DEADLINE).await;
+        for (signal, patience) in [(Signal::TERM, GRACE), (Signal::KILL, LAST_DEADLINE)] {
+            if status.is_none()
+                && let Some(leader) = self.leader
+            {
+                process::signal_group(leader, signal);
+                status = wait(&mut self.child, patience).await;
+            }
         }
         match self.family.map_or(0, |family| family.end(LAST_DEADLINE)) {
             0 => Ok(status),

@@ -70,7 +70,7 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
     let start = rollout::Start::of(&environment, resume);
     let mut log = files::append(&turn.run_directory.join("stderr.log")).map_err(internal)?;
     let bounds = bounds_of(turn.limits, &environment);
-    let mut server = server::Server::start(own_program, &program, &call, &environment, &bounds)?;
+    let mut server = server::Server::start(Some((own_program, &bounds)), &program, &call, &environment)?;
     let (stdin, stdout, stderr) = (server.stdin.take(), server.stdout.take(), server.stderr.take());
     let Some(mut stdout) = stdout else {
         return Err(Failure::new(Class::Internal, "Codex has no output to read"));
