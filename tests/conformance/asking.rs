@@ -129,12 +129,13 @@ async fn what_a_person_is_asked_about_is_refused_for_now() {
 async fn an_allowed_command_stays_in_the_sandbox_when_it_fails_on_it() {
     // A plain sandbox mode would execute it again, without a sandbox and without a question.
     for mode in [SandboxMode::WorkspaceWrite, SandboxMode::ReadOnly] {
-        let server = serve([executes("grep Seccomp: /proc/self/status; touch ../escaped"), says(ANSWER)]);
+        let server =
+            serve([executes("grep Seccomp: /proc/self/status; touch ../escaped; touch AGENTS.md"), says(ANSWER)]);
         let Some(mut world) = world(server.url()) else { return };
         world.sandbox.mode = mode;
         let left = Left::by(&world).await;
         left.end.as_ref().unwrap();
-        assert!(!world.path("escaped").exists());
+        assert!(!world.path("escaped").exists() && !world.path("workspace/AGENTS.md").exists());
         let told = bodies(&server)[1]["input"].to_string();
         assert!(told.contains("Seccomp:\\t2") && told.contains("Read-only file system"), "{told}");
         // Codex tells of its beginning only: the rest is in its own record.
@@ -306,7 +307,7 @@ async fn a_command_that_runs_without_a_question_ends_the_turn() {
 #[tokio::test]
 async fn an_older_codex_is_not_taken_for_one_that_asks() {
     let world = World::bare(Kind::AppServer);
-    let old = "#!/bin/sh\ncase $1 in --version) echo codex-cli 0.130.0;; esac\n";
+    let old = "#!/bin/sh\ncase $1 in --version) echo codex-cli 0.130.0;; sandbox) echo works;; esac\n";
     let old = world.script("old", old);
     let world = world.with("GIT_ORCHESTRATOR_CODEX", old).with("CODEX_API_KEY", "x");
     let failure = world.probe().await.unwrap_err();

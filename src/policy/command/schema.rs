@@ -310,6 +310,14 @@ impl Schema {
         if operands.len() - targets > self.operands
             || (self.operands != usize::MAX && operands.iter().any(|w| w.open.is_some()))
         {
+            // A target that is not listed is as visible as a command that is not; a variable may name a program.
+            let named = operands.iter().find(|word| word.open.is_none() && !word.text.contains('='));
+            if let Some(word) = named.filter(|_| self.targets && operands.iter().all(|w| !w.text.contains('='))) {
+                return Err(Objection::Escalate(
+                    "not-listed",
+                    format!("no entry of `commands` covers `{tool} {}`", word.text),
+                ));
+            }
             return Err(Objection::Deny(
                 "operands",
                 format!("{tool} takes at most {} operands that only read", self.operands),

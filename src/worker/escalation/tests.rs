@@ -57,7 +57,7 @@ fn secrets_do_not_reach_a_question() {
     };
     let record = [message, decided(1, command("npm ci"))];
     let asked = asked(&record, 1, &Err(Vec::new()), "");
-    assert_eq!(asked[0].said, "with (redacted: GitHub token)");
+    assert_eq!(asked[0].said, "with [redacted: GitHub token]");
 }
 
 #[test]
