@@ -4,6 +4,8 @@
 //! here instead. Reads are capped, refuse anything that is not a regular file (a FIFO would block for ever), and do
 //! not follow a link in the last component.
 
+mod directory;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -12,6 +14,7 @@ use std::path::{Component, Path};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+pub use self::directory::{Directory, read_beneath};
 use crate::error::{Context as _, Error, Result};
 
 /// What the name of a file that is being written begins with.
@@ -125,15 +128,25 @@ pub fn read_open(file: File, path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a file for appending, creating it if needed; a link in the last component is not followed.
+/// Opens a regular file for appending, creating it if needed; a link in the last component is not followed.
 pub fn append(path: &Path) -> Result<File> {
-    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or(0);
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .custom_flags(flags)
-        .open(path)
-        .context(|| format!("cannot open {}", path.display()))
+    open_own(path, OpenOptions::new().append(true).create(true))
+}
+
+/// Opens a regular file for reading and writing, creating it if needed, as [`append`] does; for locks.
+pub fn open_lock(path: &Path) -> Result<File> {
+    open_own(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
+}
+
+/// Opening a FIFO would wait for its other end, and writing to a device could do anything.
+fn open_own(path: &Path, options: &mut OpenOptions) -> Result<File> {
+    let failed = || format!("cannot open {}", path.display());
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = options.custom_flags(i32::try_from(flags.bits()).unwrap_or(0)).open(path).context(failed)?;
+    if file.metadata().context(failed)?.is_file() {
+        return Ok(file);
+    }
+    Err(Error::failed(format!("{} is not a regular file", path.display())))
 }
 
 #[cfg(test)]

@@ -324,6 +324,7 @@ fn a_run_goes_on_with_its_thread_and_without_it_from_the_beginning() {
     for has_thread in [true, false] {
         let server = Server::in_background(Scripted::new()).unwrap();
         let scene = Scene::installed(&TABLE.replace("runtime: built-in\n", "")).with_codex(&codex, server.url());
+        scene.trust();
         scene.write("Makefile", "test:\n\t@echo one passed\n");
         scene.git(&["add", "."]);
         let run = waiting_on_a_thread(&scene);
@@ -360,6 +361,7 @@ fn a_permission_is_used_up_though_the_worker_is_killed_over_it() {
     }
     let (scene, _server) = scene(Wants { lines: vec!["make prepare"], gives_up: true });
     scene.write("triggers.yaml", &TABLE.replace("attempts: 1", "attempts: 2"));
+    scene.trust();
     // Goes on for as long as somebody reads what it prints, and dies with the worker.
     scene.write(
         "Makefile",

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use super::Artifact;
 use super::markdown::{code, inline, plural};
-use crate::files;
+use crate::files::{self, Directory};
 use crate::run::State;
-use crate::store::layout::{DIRECTORY, Layout};
+use crate::store::layout::{DIRECTORY, INBOX, Layout};
 use crate::store::{Filter, Run, Store, StoreError};
 
 /// How many entries a section shows.
@@ -25,7 +25,9 @@ const RUNS_LOOKED_THROUGH: usize = 200;
 /// fails nothing.
 pub fn refresh_inbox(layout: &Layout, store: &dyn Store) -> Result<(), StoreError> {
     let runs = store.runs(&Filter { limit: Some(RUNS_LOOKED_THROUGH), ..Filter::default() })?;
-    if let Err(error) = files::write(&layout.inbox(), inbox(layout.home(), &runs).as_bytes()) {
+    let page = inbox(layout.home(), &runs);
+    let written = Directory::create(layout.root(), Path::new(""));
+    if let Err(error) = written.and_then(|directory| directory.write(INBOX, page.as_bytes())) {
         tracing::error!(error = %error.chain(), "cannot write the inbox");
     }
     Ok(())
@@ -97,7 +99,7 @@ fn was_tried_again(run: &Run, runs: &[Run]) -> bool {
 /// A link to the run's page, marked if a scripted model wrote it; `None` if there is none (any more).
 fn page_link(home: &Path, run: &Run) -> Option<String> {
     let page = run.artifacts.iter().find(|path| Path::new(path).extension().is_some_and(|end| end == "md"))?;
-    let json = files::read(&home.join(page).with_extension("json"), ARTIFACT_BYTES).ok()??;
+    let json = files::read_beneath(home, &Path::new(page).with_extension("json"), ARTIFACT_BYTES).ok()??;
     let artifact: Artifact = serde_json::from_slice(&json).ok()?;
     // A later run for the same commit may have taken its place.
     if artifact.envelope.run != run.id {

@@ -1,12 +1,8 @@
 //! Writing an artifact where people look: the third check, then two files that are there whole or not at all.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
-
 use super::{Artifact, Envelope, Evidence, Judgement, SCHEMA, page};
 use crate::error::{Context as _, Error, Result};
-use crate::files;
+use crate::files::Directory;
 use crate::role::Role;
 use crate::secrets::{self, Counts, redact_value};
 use crate::store::layout::{DIRECTORY, Layout};
@@ -42,11 +38,12 @@ pub fn publish(layout: &Layout, envelope: &Envelope, judgement: &Judgement) -> R
         }
     }
     let directory = layout.artifacts(commit);
-    create_without_links(layout, &directory)?;
+    let below = directory.strip_prefix(layout.root()).context(|| "the artifacts lie outside .orchestrator")?;
+    let directory = Directory::create(layout.root(), below)?;
     let mut paths = Vec::new();
     for (extension, bytes) in [("json", json.as_slice()), ("md", page.as_bytes())] {
         let name = format!("{}.{extension}", role.name);
-        files::write(&directory.join(&name), bytes)?;
+        directory.write(&name, bytes)?;
         paths.insert(0, format!("{DIRECTORY}/artifacts/{}/{name}", commit.short12()));
     }
     Ok(paths)
@@ -71,31 +68,4 @@ fn envelope_without_secrets(envelope: &Envelope, counts: &mut Counts) -> Envelop
         *name = secrets::redact(name, counts).into_owned();
     }
     out
-}
-
-/// Creates the directory below `.orchestrator`, and refuses to go through a link: whoever can replace a directory there
-/// by a link could otherwise let us write anywhere.
-fn create_without_links(layout: &Layout, directory: &Path) -> Result<()> {
-    files::create_directories(layout.root())?;
-    let below = directory.strip_prefix(layout.root()).context(|| "the artifacts lie outside .orchestrator")?;
-    let mut at = layout.root().to_owned();
-    refuse_link(&at)?;
-    for part in below.components() {
-        at.push(part);
-        match fs::create_dir(&at) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => refuse_link(&at)?,
-            Err(error) => return Err(Error::failed(format!("cannot create {}", at.display())).because(error)),
-        }
-    }
-    Ok(())
-}
-
-fn refuse_link(path: &Path) -> Result<()> {
-    let metadata = fs::symlink_metadata(path).context(|| format!("cannot look at {}", path.display()))?;
-    if metadata.is_dir() {
-        return Ok(());
-    }
-    Err(Error::refused(format!("{} is no directory of ours: nothing is written through it", path.display()))
-        .hint(format!("look at what it is, then remove it: ls -ld {}", path.display())))
 }

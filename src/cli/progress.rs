@@ -3,7 +3,6 @@
 //! Reads what everybody may read, the ledger and the runs' `events.jsonl`; a follower that is killed changes nothing.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::ui::{BOLD, CYAN, DIM, Ui, state_style};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::files;
 use crate::ids::RunId;
 use crate::policy::gatekeeper::Verdict;
 use crate::policy::{Action, Decision};
@@ -65,7 +65,7 @@ impl Tail {
     }
 
     fn chunk(&mut self) -> Option<Vec<u8>> {
-        let mut file = File::open(&self.path).ok()?;
+        let mut file = files::open(&self.path).ok()??;
         file.seek(SeekFrom::Start(self.offset)).ok()?;
         let mut bytes = Vec::new();
         file.take(CHUNK_BYTES).read_to_end(&mut bytes).ok()?;
@@ -321,6 +321,7 @@ pub fn result(ui: &mut Ui, run: &Run) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write as _;
 
     use super::*;

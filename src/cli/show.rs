@@ -11,7 +11,6 @@ use super::ui::{BOLD, DIM, Ui, state_style};
 use super::world::{Named, World};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::run::State;
 use crate::runtime::refusals::{Refusal, described, refusals};
 use crate::store::question::Standing;
@@ -72,7 +71,7 @@ pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
 fn prompt(ui: &mut Ui, world: &World, runs: &[Run]) -> Result<ExitCode> {
     for run in runs {
         let path = world.run_directory(run).join("prompt.md");
-        let bytes = files::read(&path, ARTIFACT_BYTES_MAX)?.ok_or_else(|| {
+        let bytes = world.layout.read(&path, ARTIFACT_BYTES_MAX)?.ok_or_else(|| {
             Error::not_found(format!("run {} has no prompt yet", run.id.short()))
                 .hint(format!("`git orchestrator log {}` tells how far it came", run.id.short()))
         })?;
@@ -87,7 +86,7 @@ fn artifact(world: &World, run: &Run, extension: &str) -> Result<Option<String>>
     }
     // The run's own copy: under `artifacts/` a later run of the same role and commit may have taken its place.
     let kept = world.run_directory(run).join(format!("artifact.{extension}"));
-    let bytes = files::read(&kept, ARTIFACT_BYTES_MAX)?;
+    let bytes = world.layout.read(&kept, ARTIFACT_BYTES_MAX)?;
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 

@@ -34,6 +34,8 @@ pub fn execute(args: &Args) -> Result<ExitCode> {
         None => world::repository_here()?.home(),
     };
     let layout = Layout::new(&home);
+    // Before the log, too: a commit may have put a link in the place of a directory of ours.
+    layout.refuse_links()?;
     if layout.state().is_dir() {
         log_to(&layout)?;
     }

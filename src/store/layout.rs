@@ -11,6 +11,9 @@ use crate::ids::{Oid, RunId};
 /// The directory's name.
 pub const DIRECTORY: &str = ".orchestrator";
 
+/// The file's name that lists what waits for a person.
+pub const INBOX: &str = "INBOX.md";
+
 /// `.orchestrator/.gitignore` where nothing is tracked.
 const IGNORE_ALL: &[u8] = b"# Written by git-orchestrator: nothing here is for git.\n*\n";
 
@@ -47,7 +50,7 @@ impl Layout {
 
     /// What waits for a person.
     pub fn inbox(&self) -> PathBuf {
-        self.root.join("INBOX.md")
+        self.root.join(INBOX)
     }
 
     /// The artifacts of one commit.
@@ -100,6 +103,14 @@ impl Layout {
         self.state().join("worker.log")
     }
 
+    /// Reads a file of ours, given by one of the paths above; no link on the way is followed. `None` if it is not there.
+    pub fn read(&self, path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+        let below = path.strip_prefix(&self.root).map_err(|error| {
+            Error::failed(format!("{} does not lie in {}", path.display(), self.root.display())).because(error)
+        })?;
+        files::read_beneath(&self.root, below, max_bytes)
+    }
+
     /// Creates the directories a hook and a worker need, with the `.gitignore` that keeps them out of git's sight.
     pub fn create(&self) -> Result<()> {
         self.refuse_links()?;
@@ -118,6 +129,10 @@ impl Layout {
             match std::fs::symlink_metadata(&directory) {
                 Ok(meta) if meta.is_symlink() => {
                     return Err(Error::refused(format!("{} is a link, not a directory of ours", directory.display()))
+                        .hint("see where it comes from (`git log -- .orchestrator`) and remove it"));
+                }
+                Ok(meta) if !meta.is_dir() => {
+                    return Err(Error::refused(format!("{} is no directory", directory.display()))
                         .hint("see where it comes from (`git log -- .orchestrator`) and remove it"));
                 }
                 Ok(_) => {}

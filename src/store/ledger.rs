@@ -81,6 +81,7 @@ impl Ledger {
     /// Opens the ledger, creating it if it is not there.
     pub fn open(path: &Path) -> Result<Self> {
         let opening = format!("cannot open {}", path.display());
+        health::refuse_others(path)?;
         let mut connection = Connection::open(path).doing(&opening)?;
         connection.busy_timeout(BUSY).doing(&opening)?;
         use_wal(&connection).doing(&opening)?;

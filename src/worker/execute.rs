@@ -124,7 +124,7 @@ impl Worker {
     pub(super) async fn execute(&mut self, claim: &Claim, run: Run, copies: &Copies) -> Result<State, StoreError> {
         let directory = self.layout.run(run.id, run.created_at);
         let steps = u32::try_from(self.ledger.steps(run.id)?.len()).unwrap_or(u32::MAX);
-        let ended = match Record::open(&directory, run.attempt, steps) {
+        let ended = match Record::open(&self.layout, &directory, run.attempt, steps) {
             Ok(mut record) => self.attempt(claim, &run, copies, &mut record).await,
             Err(error) => Err(error.into()),
         };
@@ -280,7 +280,7 @@ impl Worker {
     fn keep_copies(&self, record: &Record, paths: &[String]) -> Result<(), Error> {
         for path in paths {
             let published = Path::new(path);
-            let bytes = files::read(&self.layout.home().join(published), ARTIFACT_BYTES_MAX)?
+            let bytes = files::read_beneath(self.layout.home(), published, ARTIFACT_BYTES_MAX)?
                 .ok_or_else(|| Error::failed(format!("{path} is gone as soon as it was written")))?;
             let extension = published.extension().and_then(OsStr::to_str).unwrap_or_default();
             record.write(&format!("artifact.{extension}"), &bytes)?;
@@ -390,7 +390,7 @@ impl Worker {
             cause = earlier.job.caused_by;
             let Some(path) = earlier.artifact("json") else { continue };
             let kept = self.layout.run(id, earlier.created_at).join("artifact.json");
-            let Some(bytes) = files::read(&kept, ARTIFACT_BYTES_MAX)? else {
+            let Some(bytes) = self.layout.read(&kept, ARTIFACT_BYTES_MAX)? else {
                 return Err(Error::failed(format!("the artifact of run {} is gone", id.short())).into());
             };
             let artifact: Value = serde_json::from_slice(&bytes).map_err(|error| {

@@ -9,14 +9,12 @@
 //!    and starts a worker if there is some.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-
 use crate::error::{Context as _, Error, Result};
+use crate::files;
 use crate::process;
 use crate::store::layout::Layout;
 
@@ -27,16 +25,7 @@ pub struct WorkerLock {
 }
 
 fn open(layout: &Layout) -> Result<File> {
-    let path = layout.worker_lock();
-    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or(0);
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .custom_flags(flags)
-        .open(&path)
-        .context(|| format!("cannot open {}", path.display()))
+    files::open_lock(&layout.worker_lock())
 }
 
 fn try_lock(file: &File, layout: &Layout) -> Result<bool> {

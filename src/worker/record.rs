@@ -6,17 +6,18 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::error::{Context as _, Result};
-use crate::files;
+use crate::files::Directory;
 use crate::ids::Digest;
 use crate::runtime::Activity;
 use crate::runtime::activity::Recorded;
 use crate::secrets::{self, Counts};
+use crate::store::layout::Layout;
 use crate::store::{Claim, Step, Store, StoreError};
 
 /// The largest record that is read back, in bytes: many times what the output limit lets through.
@@ -25,7 +26,8 @@ pub const EVENTS_BYTES_MAX: u64 = 256 << 20;
 /// The directory of one run, while an attempt writes it.
 #[derive(Debug)]
 pub struct Record {
-    directory: PathBuf,
+    directory: Directory,
+    checkpoints: Directory,
     events: File,
     attempt: u32,
     steps: u32,
@@ -37,21 +39,22 @@ pub struct Record {
 
 impl Record {
     /// Opens the directory for this attempt, creating it if needed. `steps` is the number of steps recorded so far.
-    pub fn open(directory: &Path, attempt: u32, steps: u32) -> Result<Self> {
-        files::create_directories(&directory.join("checkpoints"))?;
-        let events = files::append(&directory.join("events.jsonl"))?;
-        let directory = directory.to_owned();
-        Ok(Self { directory, events, attempt, steps, activities: Vec::new(), failed: None })
+    pub fn open(layout: &Layout, directory: &Path, attempt: u32, steps: u32) -> Result<Self> {
+        let below = directory.strip_prefix(layout.root()).context(|| "a run's directory lies outside .orchestrator")?;
+        let directory = Directory::create(layout.root(), below)?;
+        let checkpoints = Directory::create(layout.root(), &below.join("checkpoints"))?;
+        let events = directory.append("events.jsonl")?;
+        Ok(Self { directory, checkpoints, events, attempt, steps, activities: Vec::new(), failed: None })
     }
 
     /// The directory.
     pub fn directory(&self) -> &Path {
-        &self.directory
+        self.directory.path()
     }
 
     /// Reads back what earlier attempts recorded, as far as it is read back whole: the thread that goes on has seen it.
     pub fn recall(&mut self) -> Result<()> {
-        let Some(bytes) = files::read(&self.directory.join("events.jsonl"), EVENTS_BYTES_MAX)? else { return Ok(()) };
+        let Some(bytes) = self.directory.read("events.jsonl", EVENTS_BYTES_MAX)? else { return Ok(()) };
         let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
         let mut earlier: Vec<Recorded> = lines.filter(|recorded: &Recorded| recorded.attempt < self.attempt).collect();
         earlier.append(&mut self.activities);
@@ -82,7 +85,7 @@ impl Record {
 
     /// Makes the lines durable, and tells whether any could not be written.
     pub fn flush(&mut self) -> Result<()> {
-        let path = self.directory.join("events.jsonl");
+        let path = self.directory().join("events.jsonl");
         match self.failed.take() {
             Some(error) => Err(error),
             None => self.events.sync_all(),
@@ -92,7 +95,7 @@ impl Record {
 
     /// Writes a file of the run.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        files::write(&self.directory.join(name), bytes)
+        self.directory.write(name, bytes)
     }
 
     /// Records a finished step: its checkpoint first, then the row that names it.
@@ -120,13 +123,13 @@ impl Record {
         let bytes = secrets::redacted_value(&checkpoint, &mut Counts::new())
             .and_then(|clean| serde_json::to_vec_pretty(&clean))
             .context(|| format!("cannot record the step `{name}`"))?;
-        let file = format!("checkpoints/{:02}-{name}.json", self.steps);
-        self.write(&file, &bytes)?;
+        let name_of_file = format!("{:02}-{name}.json", self.steps);
+        self.checkpoints.write(&name_of_file, &bytes)?;
         let step = Step {
             attempt: self.attempt,
             name: name.to_owned(),
             at,
-            file: Some(file),
+            file: Some(format!("checkpoints/{name_of_file}")),
             digest: Some(Digest::of(&bytes)),
             note: secrets::redacted(note).into_owned(),
         };

@@ -186,7 +186,7 @@ fn planted_secrets_are_found_nowhere() {
     scene.write("secrets.env", "nothing yet\n");
     scene.git(&["add", "."]);
     scene.git(&["commit", "--quiet", "-m", "start"]);
-    scene.ok(&["install"]);
+    scene.install();
     scene.ok(&["validate"]);
 
     scene.write("secrets.env", &format!("{all}\n"));

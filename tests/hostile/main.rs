@@ -5,6 +5,7 @@
 
 mod canaries;
 mod false_alarms;
+mod planted;
 mod screens;
 #[path = "../support/mod.rs"]
 mod support;

@@ -58,6 +58,12 @@ const SCREENS: &[Screen] = &[
     },
     Screen { command: "wait", calls: &[&[], &["--json"], &["{run}"], &["{hostile}"], &["--timeout", "{hostile}"]] },
     Screen {
+        command: "policy",
+        calls: &[&["show"], &["show", "--json"], &["show", "{hostile}"], &["check", "--", "{hostile}"]],
+    },
+    Screen { command: "review", calls: &[&[], &["--json"], &["{run}"], &["{hostile}"]] },
+    Screen { command: "trust", calls: &[&["--diff"], &["--diff", "--json"], &[], &["{hostile}"]] },
+    Screen {
         command: "explain",
         calls: &[
             &["post-commit"],
@@ -237,7 +243,7 @@ fn no_screen_is_steered() {
     Scene::script(&hook, &format!("#!/bin/sh\n# {HOSTILE}\nexec true # $0\n"));
     let dry = scene.run(&["install", "--dry-run"]);
     assert_eq!(faults(&[dry.stdout, dry.stderr].concat(), false), Vec::<String>::new(), "install --dry-run");
-    scene.ok(&["install"]);
+    scene.install();
 
     // One run fails with the provider's words, one is told its mistake and answers.
     let mut ids = Vec::new();

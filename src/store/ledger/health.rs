@@ -26,22 +26,36 @@ pub enum Soundness {
     Unknown,
 }
 
+/// Refuses what is no regular file in the place of the ledger and of what lies beside it: opening a FIFO would wait for
+/// ever, and a link would lead out of our directory. Whether the ledger is there.
+pub(super) fn refuse_others(path: &Path) -> Result<bool> {
+    let mut is_there = false;
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let name = Path::new(&name);
+        match name.symlink_metadata() {
+            Ok(meta) if meta.is_file() => is_there |= suffix.is_empty(),
+            Ok(_) => {
+                let refused = Error::refused(format!("{} is no file of ours", name.display()));
+                return Err(refused
+                    .hint(format!("look at what it is, then remove it: ls -ld {}", name.display()))
+                    .into());
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::failed(format!("cannot open {}", name.display())).because(error).into()),
+        }
+    }
+    Ok(is_there)
+}
+
 impl Ledger {
     /// Opens the ledger for reading only; `None` if there is none. Nothing is created, so that it works where nothing
     /// can be written.
     pub fn open_to_read(path: &Path) -> Result<Option<Self>> {
         let opening = format!("cannot open {}", path.display());
-        // Opening a FIFO would wait for ever, and a link would lead out of our directory.
-        for suffix in ["", "-wal", "-shm"] {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
-            match Path::new(&name).symlink_metadata() {
-                Ok(meta) if meta.is_file() => {}
-                Ok(_) => return Err(Error::failed(format!("{} is no file of ours", Path::new(&name).display())).into()),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound && suffix.is_empty() => return Ok(None),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::failed(opening).because(error).into()),
-            }
+        if !refuse_others(path)? {
+            return Ok(None);
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).doing(&opening)?;
