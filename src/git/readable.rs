@@ -155,8 +155,8 @@ mod tests {
         }
         for secret in [
             "remote.origin.url\nhttps://token@example.invalid/x.git",
-            "remote.origin.url\nhttps://user:word@example.invalid/x.git",
-            "remote.origin.url\nssh://user:word@example.invalid/x.git",
+            concat!("remote.origin.url\nhttps://user:", "word@example.invalid/x.git"),
+            concat!("remote.origin.url\nssh://user:", "word@example.invalid/x.git"),
             "remote.origin.url\nhttps://example.invalid/x.git?access=word",
             "remote.https://t@example.invalid/.url\nx",
             "http.https://example.invalid/.extraheader\nAuthorization: word",

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
-use super::{Found, bits, entropy};
+use super::{Found, bits, entropy, floor};
 
 pub(super) const KIND: &str = "password or token";
 
@@ -167,7 +167,7 @@ fn value(text: &str, at: usize) -> Option<(usize, usize, Form)> {
     }
     let length =
         run(bytes, at, VALUE_MAX, |byte| !byte.is_ascii_whitespace() && !b"\"'`,;&<>(){}[]|\\".contains(&byte));
-    let to = text.floor_char_boundary(at + length);
+    let to = floor(text, at + length);
     // What is called or indexed is code.
     let next = bytes.get(to).copied().unwrap_or(b'\n');
     let is_call = matches!(next, b'(' | b'[' | b'{') || next == b'<' && !is_tag;

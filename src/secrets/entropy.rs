@@ -4,7 +4,7 @@
 //! and that nothing beside it says what it is. How often this is wrong is measured by a test over other people's
 //! sources: see `tests/hostile/false_alarms.rs`.
 
-use super::{Found, bits, key_block};
+use super::{Found, bits, ceil, floor, key_block};
 
 const KIND: &str = "random text";
 
@@ -90,7 +90,7 @@ fn look_at(text: &str, at: usize, word: &str, out: &mut Vec<Found>) {
 }
 
 fn is_random(word: &str) -> bool {
-    let count = |is_so: fn(&u8) -> bool| word.bytes().filter(|byte| is_so(byte)).count();
+    let count = |is_so: fn(&u8) -> bool| word.bytes().filter(&is_so).count();
     let (lower, upper) = (count(u8::is_ascii_lowercase), count(u8::is_ascii_uppercase));
     let (digits, marks) = (count(u8::is_ascii_digit), count(|byte| b"+/_-".contains(byte)));
     let enough = word.len() / 16;
@@ -123,7 +123,7 @@ fn in_words(word: &str) -> usize {
 
 /// Whether what stands before it says that it is no key.
 fn is_named(text: &str, at: usize) -> bool {
-    let from = text.ceil_char_boundary(at.saturating_sub(NEAR));
+    let from = ceil(text, at.saturating_sub(NEAR));
     let near = text.get(from..at).unwrap_or_default();
     let near = near.rsplit('\n').next().unwrap_or_default().to_ascii_lowercase();
     NAMES.iter().any(|name| near.contains(name))
@@ -138,15 +138,11 @@ fn is_data(text: &str, at: usize, end: usize) -> bool {
         let digits = key_block::material(line.trim().trim_end_matches(['"', '\'', ',', ';']).trim_end_matches("\\n"));
         digits.len() >= LEAST && key_block::is_material(digits)
     };
-    let before = text.get(..at).and_then(|before| before.rfind('\n')).and_then(|newline| {
-        let head = text.get(..newline)?;
-        // No further than a line of data is long.
-        let from = head.ceil_char_boundary(head.len().saturating_sub(2 * MOST));
-        head.get(from..)?.rsplit('\n').next()
-    });
-    let after = text.get(end..).and_then(|after| {
-        let until = after.floor_char_boundary(4 * MOST);
-        after.get(..until)?.split('\n').nth(1)
-    });
+    // The nearest lines that hold anything; no further than a line of data is long.
+    let holds = |line: &&str| line.bytes().any(|byte| byte.is_ascii_alphanumeric());
+    let head = text.get(ceil(text, at.saturating_sub(3 * MOST))..at).unwrap_or_default();
+    let tail = text.get(end..floor(text, end.saturating_add(4 * MOST).min(text.len()))).unwrap_or_default();
+    let before = head.rsplit('\n').skip(1).find(holds);
+    let after = tail.split('\n').skip(1).find(holds);
     before.is_some_and(is_line_long) || after.is_some_and(is_line_long)
 }

@@ -1,7 +1,7 @@
 //! Private keys between `-----BEGIN … PRIVATE KEY-----` and its end: whole, cut off at either side, in a diff, in a
 //! comment, or on one line with `\n` for its breaks.
 
-use super::{Found, lead};
+use super::{Found, ceil, lead};
 
 const KIND: &str = "private key";
 const BEGIN: &str = "-----BEGIN ";
@@ -43,12 +43,12 @@ pub(super) fn find(text: &str, out: &mut Vec<Found>) {
 
 /// The line of dashes around `PRIVATE KEY` at `at`: where it begins and ends, and whether it is the first of a key.
 fn line_of_dashes(text: &str, at: usize, done: usize) -> Option<(usize, usize, bool)> {
-    let earliest = text.ceil_char_boundary(at.saturating_sub(TITLE_MAX).max(done));
+    let earliest = ceil(text, at.saturating_sub(TITLE_MAX).max(done));
     let before = text.get(earliest..at)?;
     let (start, is_begin, title) = match (before.rfind(BEGIN), before.rfind(END)) {
         (Some(begin), end) if end.is_none_or(|end| end < begin) => (begin, true, before.get(begin + BEGIN.len()..)?),
         (_, Some(end)) => (end, false, before.get(end + END.len()..)?),
-        (None, None) | (Some(_), None) => return None,
+        (None | Some(_), None) => return None,
     };
     if !title.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b' ') {
         return None;

@@ -10,7 +10,7 @@ use aho_corasick::AhoCorasick;
 use regex::Regex;
 use serde::Deserialize;
 
-use super::{Found, bits};
+use super::{Found, bits, ceil, floor};
 
 /// How far before its word a match may begin, in bytes.
 const BEFORE: usize = 64;
@@ -96,8 +96,8 @@ pub(super) fn find(text: &str, out: &mut Vec<Found>) {
         let Some((kind, regions)) = owner.and_then(|at| Some((kinds.all.get(at)?, regions.get_mut(at)?))) else {
             continue;
         };
-        let start = text.floor_char_boundary(word.start().saturating_sub(BEFORE));
-        let end = text.floor_char_boundary(word.end().saturating_add(kind.after).min(text.len()));
+        let start = floor(text, word.start().saturating_sub(BEFORE));
+        let end = floor(text, word.end().saturating_add(kind.after).min(text.len()));
         match regions.last_mut() {
             // Words are found in the order of their ends; a longer one may begin earlier.
             Some(last) if start <= last.end => *last = last.start.min(start)..last.end.max(end),
@@ -121,7 +121,7 @@ fn find_in(text: &str, region: Range<usize>, kind: &'static Kind, out: &mut Vec<
             out.push(Found { range: secret.start()..rest_of_word(text, secret.end(), region.end), kind: &kind.name });
         }
         // A pattern that matches nothing would never end.
-        at = if whole.end() > at { whole.end() } else { text.ceil_char_boundary(at + 1) };
+        at = if whole.end() > at { whole.end() } else { ceil(text, at + 1) };
         if at >= region.end {
             return;
         }

@@ -25,6 +25,7 @@ use serde_json::Value;
 pub use self::known::learn;
 pub use self::sources::{in_environment, in_url};
 pub use self::stream::{Stream, Writer};
+use crate::text;
 
 /// How often each kind was cut.
 pub type Counts = BTreeMap<String, u32>;
@@ -231,6 +232,16 @@ fn lead(line: &str) -> &str {
     let after = if is_dashes { line } else { line.strip_prefix(['+', '-']).unwrap_or(line) };
     let rest = after.trim_start_matches([' ', '\t', '|', '>', '#', '*']);
     line.get(..line.len() - rest.len()).unwrap_or_default()
+}
+
+/// The last place between two characters at or before `at`.
+fn floor(text: &str, at: usize) -> usize {
+    text::prefix_bytes(text, at).len()
+}
+
+/// The first place between two characters at or behind `at`.
+fn ceil(text: &str, at: usize) -> usize {
+    (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
 }
 
 /// Shannon entropy of `text`, in bits for each byte.

@@ -93,11 +93,11 @@ fn a_private_key_goes_whole_or_in_part_and_its_lines_stay() {
         "PGP PRIVATE KEY BLOCK",
     ] {
         let whole = format!("-----BEGIN {title}-----\n{BODY}-----END {title}-----\n");
-        let in_diff: String = whole.lines().map(|line| format!("+{line}\n")).collect();
+        let in_diff = format!("+{}\n", whole.trim_end().replace('\n', "\n+"));
         let in_string = format!("{{\"key\": \"{}\"}}", whole.replace('\n', "\\n"));
         let head: String = whole.chars().take(170).collect();
         let tail: String = whole.chars().skip(60).collect();
-        let in_code: String = whole.lines().map(|line| format!("    \"{line}\\n\"\n")).collect();
+        let in_code = format!("    \"{}\\n\"\n", whole.trim_end().replace('\n', "\\n\"\n    \""));
         let legacy = whole.replacen('\n', "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,0123456789ABCDEF\n\n", 1);
         for text in [whole, in_diff, in_string, head, tail, in_code, legacy] {
             let text = format!("fn before() {{}}\n{text}\nfn after() {{}}\n");

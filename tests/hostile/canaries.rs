@@ -147,7 +147,7 @@ policy:
 ";
 
 /// Every file below a directory with its bytes.
-fn files(directory: &Path, out: &mut Vec<(PathBuf, Vec<u8>)>) {
+pub(crate) fn files(directory: &Path, out: &mut Vec<(PathBuf, Vec<u8>)>) {
     for entry in fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_dir() {
@@ -158,7 +158,7 @@ fn files(directory: &Path, out: &mut Vec<(PathBuf, Vec<u8>)>) {
     }
 }
 
-fn holds(bytes: &[u8], part: &str) -> bool {
+pub(crate) fn holds(bytes: &[u8], part: &str) -> bool {
     bytes.windows(part.len()).any(|window| window == part.as_bytes())
 }
 
@@ -168,7 +168,7 @@ fn planted_secrets_are_found_nowhere() {
     let canaries = canaries();
     let kinds: std::collections::BTreeSet<_> = canaries.iter().map(|canary| canary.kind.as_str()).collect();
     assert!(kinds.len() >= 40, "{kinds:?}");
-    let known: String = KNOWN.iter().map(|(_, value)| format!("{value}\n")).collect();
+    let known = KNOWN.map(|(_, value)| value).join("\n");
     let all: String = canaries.iter().map(|canary| format!("{}\n", canary.text)).chain([known.clone()]).collect();
 
     let server = Server::in_background(Parrot { all: all.clone(), turns: BTreeMap::new() }).unwrap();
@@ -261,9 +261,9 @@ fn planted_secrets_are_found_nowhere() {
     let mut found = Vec::new();
     let secrets = canaries.iter().map(|canary| (canary.kind.as_str(), canary.secret.as_str()));
     for (kind, secret) in secrets.chain(KNOWN) {
-        let coded = serde_json::to_string(secret).unwrap();
+        let as_json = serde_json::to_string(secret).unwrap();
         for (place, bytes) in &looked_at {
-            if holds(bytes, secret) || holds(bytes, coded.trim_matches('"')) {
+            if holds(bytes, secret) || holds(bytes, as_json.trim_matches('"')) {
                 found.push(format!("{kind}: `{secret}` in {}", place.display()));
             }
         }

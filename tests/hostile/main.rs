@@ -2,9 +2,11 @@
 //! file elsewhere, or a secret that is written down.
 
 #![expect(clippy::unwrap_used, reason = "what a test relies on and does not get ends the test")]
+#![expect(clippy::disallowed_methods, reason = "a test's own files")]
 
 mod canaries;
 mod false_alarms;
+mod keys;
 mod planted;
 mod screens;
 #[path = "../support/mod.rs"]
