@@ -8,7 +8,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
@@ -46,7 +46,7 @@ impl Directory {
     }
 
     fn walk(root: &Path, below: &Path, creates: bool) -> Result<Option<Self>> {
-        let mut path = root.to_owned();
+        let (mut path, whole) = (root.to_owned(), root.join(below));
         let Some(mut handle) = enter(CWD.as_fd(), root.as_os_str(), root)? else { return Ok(None) };
         for part in below.components() {
             let Component::Normal(name) = part else {
@@ -56,7 +56,9 @@ impl Directory {
             if creates {
                 match mkdirat(&handle, name, DIRECTORY_MODE) {
                     Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                    Err(error) => return Err(Error::failed(format!("cannot create {}", path.display())).because(error)),
+                    Err(error) => {
+                        return Err(Error::failed(format!("cannot create {}", whole.display())).because(error));
+                    }
                 }
             }
             let Some(next) = enter(handle.as_fd(), name, &path)? else { return Ok(None) };
@@ -143,15 +145,17 @@ fn not_ours(path: &Path) -> String {
     }
 }
 
-fn enter(from: std::os::fd::BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<Option<OwnedFd>> {
+/// Opens the directory `name` in `from`. `path` is where it is.
+fn enter(from: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match openat(from, name, flags, Mode::empty()) {
         Ok(handle) => Ok(Some(handle)),
         Err(rustix::io::Errno::NOENT) => Ok(None),
-        Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP | rustix::io::Errno::MLINK) => {
+        Err(error @ (rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP | rustix::io::Errno::MLINK)) => {
             let shown = path.display();
-            Err(Error::refused(format!("{shown} is no directory of ours: nothing is written or read through it"))
-                .hint(format!("look at what it is, then remove it: ls -ld {shown}")))
+            Err(Error::refused(format!("{shown} is no directory of ours: nothing is written through it, nor read"))
+                .hint(format!("look at what it is, then remove it: ls -ld {shown}"))
+                .because(error))
         }
         Err(error) => Err(Error::failed(format!("cannot open {}", path.display())).because(error)),
     }

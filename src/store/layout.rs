@@ -131,10 +131,6 @@ impl Layout {
                     return Err(Error::refused(format!("{} is a link, not a directory of ours", directory.display()))
                         .hint("see where it comes from (`git log -- .orchestrator`) and remove it"));
                 }
-                Ok(meta) if !meta.is_dir() => {
-                    return Err(Error::refused(format!("{} is no directory", directory.display()))
-                        .hint("see where it comes from (`git log -- .orchestrator`) and remove it"));
-                }
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => {

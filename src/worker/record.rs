@@ -41,8 +41,11 @@ impl Record {
     /// Opens the directory for this attempt, creating it if needed. `steps` is the number of steps recorded so far.
     pub fn open(layout: &Layout, directory: &Path, attempt: u32, steps: u32) -> Result<Self> {
         let below = directory.strip_prefix(layout.root()).context(|| "a run's directory lies outside .orchestrator")?;
-        let directory = Directory::create(layout.root(), below)?;
-        let checkpoints = Directory::create(layout.root(), &below.join("checkpoints"))?;
+        let create = |below: &Path| {
+            Directory::create(layout.root(), below)
+                .context(|| format!("cannot create {}", layout.root().join(below).display()))
+        };
+        let (directory, checkpoints) = (create(below)?, create(&below.join("checkpoints"))?);
         let events = directory.append("events.jsonl")?;
         Ok(Self { directory, checkpoints, events, attempt, steps, activities: Vec::new(), failed: None })
     }

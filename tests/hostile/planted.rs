@@ -220,8 +220,7 @@ fn what_is_planted_while_a_run_goes_on_is_not_followed() {
         scene.commit("change", "1", "change");
         scene.wait();
         assert_eq!(seen(&outside), before);
-        let shown = scene.run(&["status", "--json"]);
-        assert!(!text(&shown.stdout).contains("\"running\":true"), "{}", text(&shown.stdout));
+        wait_for("every process to end", || scene.processes().is_empty().then_some(()));
         for arguments in [&["show"][..], &["show", "--prompt"], &["log"], &["doctor"]] {
             let output = ends(&scene, PROGRAM, arguments);
             assert!(!text(&output.stdout).contains(OUTSIDE));
