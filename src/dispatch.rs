@@ -209,7 +209,7 @@ fn start(
             plan.hold(&trust::reason(objection));
         }
     }
-    if !plans.is_empty() && own::is_our_own(&repository, &layout) {
+    if !plans.is_empty() && own::is_our_own(repository, layout) {
         plans.clear();
     }
     if !plans.is_empty() {
