@@ -35,7 +35,7 @@ fn scene() -> Scene {
     scene.git(&["add", "."]);
     scene.git(&["commit", "--quiet", "-m", "start"]);
     scene.git(&["init", "--quiet", "--bare", scene.path("server.git").to_str().unwrap()]);
-    scene.ok(&["install"]);
+    scene.install();
     scene
 }
 
@@ -106,12 +106,13 @@ fn the_ancestry_alone_is_enough() {
         done.display()
     );
     let script = format!(
-        "#!/bin/sh\ncase $1 in --version) echo codex-cli 0.169.0;; exec) {body};; *) exec '{}' \"$@\";; esac\n",
+        "#!/bin/sh\ncase $1 in --version) echo codex-cli 0.169.0;; app-server | exec) {body};; *) exec '{}' \"$@\";; esac\n",
         codex.canonicalize().unwrap().display()
     );
     Scene::script(&fake, &script);
     scene.set("GIT_ORCHESTRATOR_CODEX", fake);
     scene.provider("http://127.0.0.1:9/v1");
+    scene.trust();
     scene.commit("a", "1", "by the person");
     scene.wait();
     assert_eq!(fs::read_to_string(&done).unwrap(), "0\n");

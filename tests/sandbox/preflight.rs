@@ -61,7 +61,7 @@ async fn an_older_version_is_confined_plainly_and_says_so() {
     let Some(mut world) = World::new() else { return };
     let fake = world.path("older");
     let script = format!(
-        "#!/bin/sh\ncase $1 in --version) echo codex-cli 0.163.0;; *) exec '{}' \"$@\";; esac\n",
+        "#!/bin/sh\ncase $1 in --version) echo codex-cli 0.167.0;; *) exec '{}' \"$@\";; esac\n",
         real.display()
     );
     write(&fake, &script);
