@@ -20,7 +20,7 @@ fn opened(scene: &Scene) -> Option<BTreeSet<String>> {
             {
                 eprintln!("SKIPPED: strace does not work here: {other:?}");
             }
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "strace is needed: apt-get install strace");
+            assert!(std::env::var_os("GIT_ORCHESTRATOR_TEST_STRACE").is_none(), "strace worked a moment ago");
             return None;
         }
     };
