@@ -131,7 +131,7 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
         Report::Push(_) | Report::Nothing => Parts::default(),
     };
     let said = match accepted {
-        Some(table) => start(parts, &table, objection, &repository, &layout, own_program)?,
+        Some(table) => start(parts, &table, objection, repository, &layout, own_program)?,
         None => match objection.filter(|_| is_waited_for) {
             Some(objection) => hold(&parts, objection, &layout)?,
             None => None,
@@ -191,7 +191,7 @@ fn start(
     parts: Parts,
     table: &Table,
     objection: Option<String>,
-    repository: &Repository,
+    repository: Repository,
     layout: &Layout,
     own_program: &Path,
 ) -> Result<Option<Notice>> {
@@ -209,9 +209,11 @@ fn start(
             plan.hold(&trust::reason(objection));
         }
     }
-    if !plans.is_empty() && own::is_our_own(repository, layout) {
+    if !plans.is_empty() && own::is_our_own(&repository, layout) {
         plans.clear();
     }
+    // Nothing of git is read from here on: what its packs take of the memory goes before the rest of the program comes.
+    drop(repository);
     if !plans.is_empty() {
         ceiling::apply(&mut plans, &vocabulary(), false);
         // Also after `git clean -fdx`, which takes the directory away: the shim that called us is still there.

@@ -119,7 +119,9 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
 
 /// Reads what was opened at `path`, at most `max_bytes`.
 pub fn read_open(file: File, path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // What the system says of its size is a hint: a read too few for each file that a hook looks at.
+    let expected = file.metadata().map_or(0, |meta| meta.len()).min(max_bytes);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
     file.take(max_bytes + 1).read_to_end(&mut bytes).context(|| format!("cannot read {}", path.display()))?;
     if bytes.len() as u64 > max_bytes {
         let limit = crate::text::bytes(max_bytes);

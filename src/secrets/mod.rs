@@ -258,7 +258,7 @@ fn bits(text: &str) -> f64 {
         .iter()
         .filter(|count| **count > 0)
         .map(|count| *count as f64 / total)
-        .map(|share| -share * share.log2())
+        .map(|share| -share * libm::log2(share))
         .sum()
 }
 
