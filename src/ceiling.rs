@@ -6,7 +6,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::policy::ceiling::Ceiling;
 use crate::triggers::plan::Plan;
@@ -19,7 +19,8 @@ const BYTES_MAX: u64 = 64 << 10;
 pub fn path() -> Option<PathBuf> {
     let absolute = |value: OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
     let configuration = env::var_os("XDG_CONFIG_HOME").and_then(absolute);
-    let home = || env::var_os("HOME").and_then(absolute).map(|home| home.join(".config"));
+    // Graphical clients and `env -i` may set neither: then it is what the system says of the user.
+    let home = || env::home_dir().filter(|home| home.is_absolute()).map(|home| home.join(".config"));
     Some(configuration.or_else(home)?.join("git-orchestrator/policy.yaml"))
 }
 
@@ -44,7 +45,9 @@ impl Found {
 /// # Errors
 /// It cannot be read, or it is wrong somewhere. Then nothing is known of what the person allows.
 pub fn read(vocabulary: &Vocabulary<'_>) -> Result<Option<Found>> {
-    let Some(path) = path() else { return Ok(None) };
+    let Some(path) = path() else {
+        return Err(Error::failed("nobody can tell where it lies: there is no home directory").hint("set HOME"));
+    };
     read_at(path, vocabulary)
 }
 
@@ -61,15 +64,23 @@ fn name(path: &Path) -> String {
 /// Narrows plans to what the person's ceiling allows. Where it cannot be read their runs are held: git goes on. `asked`:
 /// the person asked for it by name.
 pub fn apply(plans: &mut [Plan], vocabulary: &Vocabulary<'_>, asked: bool) {
-    match read(vocabulary) {
+    match limits(vocabulary) {
         Ok(None) => {}
-        Ok(Some(found)) => plans.iter_mut().for_each(|plan| plan.narrow(&found.ceiling, asked)),
+        Ok(Some(ceiling)) => plans.iter_mut().for_each(|plan| plan.narrow(&ceiling, asked)),
+        Err(reason) => plans.iter_mut().for_each(|plan| plan.disarm(&reason)),
+    }
+}
+
+/// What the person lets any repository have; `None`: they set no limits.
+///
+/// # Errors
+/// Why nothing may begin, as a sentence: what they allow is not known.
+pub fn limits(vocabulary: &Vocabulary<'_>) -> Result<Option<Ceiling>, String> {
+    match read(vocabulary) {
+        Ok(found) => Ok(found.map(|found| found.ceiling)),
         Err(error) => {
-            let place = path().map_or_else(|| "the ceiling".to_owned(), |path| name(&path));
-            let reason = format!("your own ceiling, {place}, cannot be used: {error} · correct or remove it");
-            for plan in plans {
-                plan.disarm(&reason);
-            }
+            let place = path().map_or_else(|| "policy.yaml".to_owned(), |path| name(&path));
+            Err(format!("your own ceiling, {place}, cannot be used: {error} · correct or remove it"))
         }
     }
 }

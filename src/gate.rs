@@ -74,11 +74,18 @@ pub fn ask(
             }
         }
         for gate in gates {
-            let store = match &mut ledger {
-                Some(store) => store,
-                none => none.insert(opened(layout)?),
+            let mut ask = || {
+                let store = match &mut ledger {
+                    Some(store) => store,
+                    none => none.insert(opened(layout)?),
+                };
+                objections(store, repository, &gate, &part)
             };
-            tell(&mut told, &gate, reference, &objections(store, repository, &gate, &part)?);
+            // It stands there: whatever keeps it from being asked is a no.
+            let objections = ask().map_err(|error| {
+                Error::refused(format!("gate `{}` cannot be asked", text::one_line(&gate.name))).because(error)
+            })?;
+            tell(&mut told, &gate, reference, &objections);
         }
     }
     Ok((!told.is_empty()).then_some(told))

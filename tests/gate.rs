@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::fs;
 use std::process::Output;
 
 use orchestrator::rehearsal::{Scripted, Server};
@@ -245,8 +246,15 @@ fn a_damaged_ledger_closes_the_gate_with_a_clear_line() {
     // A worker that is about to end still has the ledger open, and with it the good pages.
     support::wait_for("the worker to end", || scene.processes().is_empty().then_some(()));
     scene.write(".orchestrator/state/ledger.db", &"not a database ".repeat(500));
-    let refused = push(&scene, &["main"]);
-    assert!(!refused.status.success());
-    let said = text(&refused.stderr);
-    assert!(said.contains("ledger") && said.contains("closed"), "{said}");
+    // Nor by taking the table away: the gate is that of the accepted and of the committed one.
+    for table in [Some(TABLE), Some("version: 1\ntriggers: []\n"), None] {
+        match table {
+            Some(table) => scene.write("triggers.yaml", table),
+            None => fs::remove_file(scene.top.join("triggers.yaml")).unwrap(),
+        }
+        let refused = push(&scene, &["main"]);
+        assert!(!refused.status.success(), "{table:?}");
+        let said = text(&refused.stderr);
+        assert!(said.contains("ledger") && said.contains("closed"), "{table:?}: {said}");
+    }
 }

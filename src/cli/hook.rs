@@ -85,17 +85,21 @@ fn from_template(call: &[OsString]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Whether the table here may hold a gate, as far as can be told without reading it as YAML: it may be what is broken.
-/// A table that is there and cannot be read may hold one.
+/// Whether one of the tables that are asked here may hold a gate, as far as can be told without reading them as YAML: it
+/// may be what is broken. A table that is there and cannot be read may hold one.
 fn has_gate() -> bool {
     let Ok(repository) = world::repository_here() else { return false };
     let speaks_of_gate = |line: &str| line.split('#').next().unwrap_or_default().contains("gate");
-    let speaks = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).lines().any(speaks_of_gate);
-    match dispatch::table_bytes(&repository) {
-        Ok(None) => false,
-        Ok(Some(bytes)) => speaks(bytes) || trust::hook::accepted_table(&repository).is_some_and(speaks),
+    let speaks = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().any(speaks_of_gate);
+    let committed = || match repository.head()?.commit {
+        Some(commit) => repository.blob_at(&commit, dispatch::TABLE.as_bytes(), dispatch::TABLE_BYTES_MAX),
+        None => Ok(None),
+    };
+    let may = |table: crate::error::Result<Option<Vec<u8>>>| match table {
+        Ok(bytes) => bytes.is_some_and(|bytes| speaks(&bytes)),
         Err(_) => true,
-    }
+    };
+    may(dispatch::table_bytes(&repository)) || may(Ok(trust::hook::accepted_table(&repository))) || may(committed())
 }
 
 /// The error on one line, with what to type.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::command::Commands;
+use super::gatekeeper::Verdict;
 use super::{Autonomy, Budget, LimitOverrides, Limits, RolePolicy, SandboxMode};
 
 /// What a person lets any repository have.
@@ -90,18 +92,23 @@ impl RoleCeiling {
     }
 }
 
-/// The prefixes that both lists allow: of two of which one begins with the words of the other, the longer one.
+/// The entries of either list that the other one allows too. Of two of which one begins with the words of the other, the
+/// longer one; but a shorter entry need not mean the longer one: `make` names no target.
 fn both(asked: &[String], most: &[String]) -> Vec<String> {
     let begins = |long: &str, short: &str| {
         let mut words = long.split_whitespace();
         short.split_whitespace().all(|word| words.next() == Some(word))
     };
+    let allows = |list: &str, line: &str| Commands::new([list]).judge(line).verdict == Verdict::Allow;
+    // What is no command without more words says nothing about itself either.
+    let means = |short: &str, long: &str| allows(short, long) || !allows(long, long);
+    let follows = |long: &str, short: &str| long == short || begins(long, short) && means(short, long);
     let mut out: Vec<String> = Vec::new();
     for entry in asked {
-        let narrowed: Vec<&String> = if most.iter().any(|most| begins(entry, most)) {
+        let narrowed: Vec<&String> = if most.iter().any(|most| follows(entry, most)) {
             vec![entry]
         } else {
-            most.iter().filter(|most| begins(most, entry)).collect()
+            most.iter().filter(|most| follows(most, entry)).collect()
         };
         for entry in narrowed {
             if !out.contains(entry) {

@@ -108,6 +108,8 @@ pub enum Happening {
     Held,
     /// A person released it.
     Released,
+    /// A person accepted the rules for want of which it was held. Whether those rules admit it is asked as of any other.
+    Accepted,
     /// The worker took it.
     Claimed,
     /// Workspace and package are ready.
@@ -142,11 +144,12 @@ pub enum Happening {
 
 impl Happening {
     /// Everything that can happen.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         H::Absorbed,
         H::Deferred,
         H::Held,
         H::Released,
+        H::Accepted,
         H::Claimed,
         H::Prepared,
         H::Answered,
@@ -171,6 +174,7 @@ impl Happening {
             H::Deferred => "deferred",
             H::Held => "held",
             H::Released => "released",
+            H::Accepted => "accepted",
             H::Claimed => "claimed",
             H::Prepared => "prepared",
             H::Answered => "answered",
@@ -206,6 +210,7 @@ pub const TRANSITIONS: &[(State, Happening, State)] = &[
     (S::Queued, H::Failed, S::Failed),
     (S::Held, H::Absorbed, S::Held),
     (S::Held, H::Released, S::Queued),
+    (S::Held, H::Accepted, S::Queued),
     (S::Held, H::Cancelled, S::Cancelled),
     (S::Held, H::Superseded, S::Superseded),
     (S::Preparing, H::Prepared, S::Running),

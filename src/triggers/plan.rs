@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::matching::{self, Matched, Paths};
-use super::{ArtifactRules, Coalesce, LimitOverrides, RowAction, Table, Trigger, Vocabulary, When};
+use super::{ArtifactRules, Coalesce, LimitOverrides, RowAction, Source, Table, Trigger, Vocabulary, When};
 use crate::error::{Error, Result};
-use crate::event::Event;
+use crate::event::{Event, Hook};
 use crate::ids::Digest;
 use crate::policy::admission::{self, Admission};
 use crate::policy::ceiling::Ceiling;
@@ -149,14 +149,7 @@ impl Plan {
     pub fn narrow(&mut self, ceiling: &Ceiling, asked: bool) {
         ceiling.narrow_budget(&mut self.budget);
         for row in &mut self.rows {
-            ceiling.narrow(&row.role, &mut row.policy);
-            if matches!(row.admission, Admission::Held { .. }) {
-                continue;
-            }
-            let is_asked = asked && row.starts == Starts::Now && ceiling.lists(&row.role);
-            if let Some(reason) = ceiling.holds(&row.role).filter(|_| !is_asked) {
-                row.admission = Admission::Held { reason };
-            }
+            row.narrow(ceiling, asked);
         }
     }
 
@@ -180,6 +173,20 @@ impl Plan {
             budget: table.policy.budget,
             artifacts: table.artifacts,
             table: table.digest.clone(),
+        }
+    }
+}
+
+impl PlannedRow {
+    /// See [`Plan::narrow`].
+    pub fn narrow(&mut self, ceiling: &Ceiling, asked: bool) {
+        ceiling.narrow(&self.role, &mut self.policy);
+        if matches!(self.admission, Admission::Held { .. }) {
+            return;
+        }
+        let is_asked = asked && self.starts == Starts::Now && ceiling.lists(&self.role);
+        if let Some(reason) = ceiling.holds(&self.role).filter(|_| !is_asked) {
+            self.admission = Admission::Held { reason };
         }
     }
 }
@@ -219,16 +226,32 @@ fn resolved(
 }
 
 /// The row of a run as this table has it: what it may do, by which runtime, and whether it is admitted. `None` where the
-/// table has no such row for its role.
-pub fn as_it_stands(table: &Table, row: &PlannedRow, vocabulary: &Vocabulary<'_>) -> Option<PlannedRow> {
+/// table has no such row for its role. `asked`: a person asked for it by name.
+pub fn as_it_stands(table: &Table, row: &PlannedRow, vocabulary: &Vocabulary<'_>, asked: bool) -> Option<PlannedRow> {
     let starts = row.starts.clone();
-    let Some(own) = table.triggers.iter().find(|own| own.name == row.trigger) else {
+    let found = match table.triggers.iter().find(|own| own.name == row.trigger) {
+        Some(own) => planned(table, own, vocabulary, starts).filter(|own| own.role == row.role)?,
         // A person asked for the role alone.
-        let is_role = row.trigger == row.role && vocabulary.roles.contains(&row.role.as_str());
-        let limits = LimitOverrides::default();
-        return is_role.then(|| resolved(table, vocabulary, &row.role, &row.role, None, &limits, starts));
+        None if row.trigger == row.role && vocabulary.roles.contains(&row.role.as_str()) => {
+            resolved(table, vocabulary, &row.role, &row.role, None, &LimitOverrides::default(), starts)
+        }
+        None => return None,
     };
-    planned(table, own, vocabulary, starts).filter(|own| own.role == row.role)
+    Some(if asked && found.starts == Starts::Now { asked_for(table, found) } else { found })
+}
+
+/// Whether this table would start the row of a run as it was started: by the same hook under the same conditions, or by
+/// the same runs.
+pub fn starts_alike(table: &Table, row: &PlannedRow, hooks: &[Hook]) -> bool {
+    let Some(own) = table.triggers.iter().find(|own| own.name == row.trigger) else { return false };
+    let listens = |source: Source| own.on.contains(&source);
+    own.when == row.when
+        && match &row.starts {
+            Starts::Now => hooks.iter().all(|hook| listens(Source::Hook(*hook))),
+            Starts::After { runs } => {
+                runs.iter().any(|(trigger, state)| listens(Source::Run { trigger: trigger.clone(), state: *state }))
+            }
+        }
 }
 
 /// A row that a person asked for: `observe` does not hold it, the allow-list does.

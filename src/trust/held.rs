@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::HELD;
+use crate::ceiling;
 use crate::error::Result;
 use crate::event::{Event, Hook};
 use crate::git::Repository;
@@ -46,16 +47,17 @@ pub fn release(
     let mut runs = store.runs(&Filter { states: vec![State::Held], ..Filter::default() })?;
     runs.reverse();
     for run in runs.into_iter().filter(is_held_for_trust) {
-        let row = plan::as_it_stands(table, &run.job.row, vocabulary);
-        if row.is_some_and(|row| row.when == run.job.row.when || store.is_by_hand(&run).unwrap_or_default()) {
-            store.decide(run.id, Transition::of(Happening::Released, "its rules are accepted"))?;
+        let events = store.events_of(run.id)?;
+        let hooks: Vec<Hook> = events.iter().map(|event| event.hook).collect();
+        let by_hand = store.is_by_hand(&run)?;
+        let has_row = plan::as_it_stands(table, &run.job.row, vocabulary, by_hand).is_some();
+        if has_row && (by_hand || plan::starts_alike(table, &run.job.row, &hooks)) {
+            store.decide(run.id, Transition::of(Happening::Accepted, "its rules are accepted"))?;
             released.runs += 1;
             continue;
         }
-        let events = store.events_of(run.id)?;
-        let reason = format!("the accepted table has no row `{}` as it was held for", run.job.row.trigger);
-        store.decide(run.id, Transition::of(Happening::Cancelled, reason))?;
-        released.replaced += 1;
+        // Looked up before the run is cancelled: whatever fails or dies in between, the event is still somewhere.
+        let mut failed = Vec::new();
         for event in events.into_iter().filter(|event| event.hook != Hook::Manual) {
             // Another event for the ledger, which has handled this one; the same one however often it comes here.
             let key = Digest::of_parts([
@@ -64,9 +66,15 @@ pub fn release(
                 table.digest.as_str().as_bytes(),
             ]);
             if let Err(error) = queue(store, repository, table, vocabulary, Event { key, ..event }) {
-                released.failed.push(error.chain());
+                failed.push(error.chain());
             }
         }
+        if failed.is_empty() {
+            let reason = format!("the accepted table has no row `{}` as it was held for", run.job.row.trigger);
+            store.decide(run.id, Transition::of(Happening::Cancelled, reason))?;
+            released.replaced += 1;
+        }
+        released.failed.extend(failed);
     }
     for (path, event) in spool::held(layout)? {
         match queue(store, repository, table, vocabulary, event) {
@@ -92,7 +100,8 @@ fn queue(
         Some(change) => repository.visit_changed_paths(change, visitor),
         None => Ok(()),
     });
-    if let Some(plan) = Plan::of(table, event, vocabulary, &mut paths)? {
+    if let Some(mut plan) = Plan::of(table, event, vocabulary, &mut paths)? {
+        ceiling::apply(std::slice::from_mut(&mut plan), vocabulary, false);
         store.take_in(&plan)?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! found and whatever the ledger holds.
 
 use super::Worker;
+use crate::ceiling;
 use crate::error::{Error, Result};
 use crate::policy::admission::Admission;
 use crate::run::Happening;
@@ -26,20 +27,28 @@ impl Worker {
             // It loaded when it was accepted: this program is another version.
             Err(error) => return self.end(run, Happening::Held, trust::reason(&error.chain())),
         };
-        let Some(row) = plan::as_it_stands(&table, &job.row, &vocabulary) else {
+        let by_hand = self.ledger.is_by_hand(run)?;
+        let Some(mut row) = plan::as_it_stands(&table, &job.row, &vocabulary, by_hand) else {
             let reason = format!("the accepted table has no row `{}` for this role any more", job.row.trigger);
             return self.end(run, Happening::Cancelled, reason);
         };
+        let mut budget = table.policy.budget;
+        // What the person lets any repository have holds whatever they accepted here, and whoever released it.
+        match ceiling::limits(&vocabulary) {
+            Ok(None) => {}
+            Ok(Some(ceiling)) => {
+                row.narrow(&ceiling, by_hand);
+                ceiling.narrow_budget(&mut budget);
+            }
+            Err(reason) => return self.end(run, Happening::Held, reason),
+        }
         if let Admission::Held { reason } = &row.admission
-            && job.row.admission == Admission::Admitted
-            && !self.ledger.is_by_hand(run)?
             && !self.is_released(run)?
         {
             return self.end(run, Happening::Held, reason.clone());
         }
         let row = plan::PlannedRow { policy: row.policy, runtime: row.runtime, ..job.row.clone() };
-        let now =
-            Job { row, budget: table.policy.budget, artifacts: table.artifacts, table: table.digest, ..job.clone() };
+        let now = Job { row, budget, artifacts: table.artifacts, table: table.digest, ..job.clone() };
         if now == *job {
             return Ok(Some((run.clone(), copies)));
         }
@@ -53,8 +62,8 @@ impl Worker {
         Ok(None)
     }
 
-    /// Whether a person released it, by name or by what they accepted.
-    fn is_released(&self, run: &Run) -> Result<bool, Error> {
+    /// Whether a person released it by name.
+    pub(super) fn is_released(&self, run: &Run) -> Result<bool, Error> {
         let history = self.ledger.history(Some(run.id), 100)?;
         Ok(history.iter().any(|line| line.happening == Some(Happening::Released)))
     }

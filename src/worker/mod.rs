@@ -257,8 +257,7 @@ impl Worker {
         if runs_per_day.is_none() && tokens_per_day.is_none() || run.attempt > 0 {
             return Ok(None);
         }
-        let released = |line: &crate::store::HistoryLine| line.happening == Some(Happening::Released);
-        if self.ledger.history(Some(run.id), 100)?.iter().any(released) {
+        if self.is_released(run)? {
             return Ok(None);
         }
         let midnight = Timestamp::from_millis(now.millis() / DAY_MILLIS * DAY_MILLIS);

@@ -36,7 +36,7 @@ fn each_line_of_the_policy_has_its_source() {
     set_ceiling(
         &scene,
         "version: 1\nautonomy: propose\nsandbox: read-only\ncommands:\n  - git\n  - cat\n  - make test\n\
-         limits: { wall: 30s, tokens: 9M }\nroles:\n  tester:\n    commands: [git show --stat, make]\nbudget: { runs_per_day: 3 }\n",
+         limits: { wall: 30s, tokens: 9M }\nroles:\n  tester:\n    commands: [git show --stat, make test]\nbudget: { runs_per_day: 3 }\n",
     );
     let view = shown(&scene);
     let ceiling = scene.path("home/.config/git-orchestrator/policy.yaml").display().to_string();
@@ -111,4 +111,35 @@ fn a_broken_ceiling_holds_runs_and_breaks_no_git() {
     fs::create_dir(&path).unwrap();
     scene.commit("a", "x", "change x");
     assert_eq!(scene.newest()["state"], "held");
+}
+
+#[test]
+fn what_a_run_gets_is_what_the_ceiling_leaves_of_the_table() {
+    let scene = Scene::installed(&TESTER_ON_COMMIT.replace("version: 1\n", "version: 1\nruntime: built-in\n"));
+    scene.ok(&["pause"]);
+    scene.commit("a", "1", "add a");
+    assert_eq!(scene.newest()["state"], "queued");
+    // Set after the event: what holds is what the person says when the run begins.
+    set_ceiling(
+        &scene,
+        "version: 1\nsandbox: read-only\ncommands: [cat, make]\nlimits: { wall: 30s }\nbudget: { runs_per_day: 7 }\n",
+    );
+    scene.ok(&["resume"]);
+    scene.wait();
+    let ledger = rusqlite::Connection::open(scene.top.join(".orchestrator/state/ledger.db")).unwrap();
+    let job: String = ledger.query_row("SELECT job FROM runs", [], |row| row.get(0)).unwrap();
+    let job: Value = serde_json::from_str(&job).unwrap();
+    let policy = &job["row"]["policy"];
+    assert_eq!(policy["sandbox"], "read-only", "{job}");
+    assert_eq!(policy["commands"], serde_json::json!(["cat"]), "`make` names no target: {job}");
+    assert_eq!(policy["limits"]["wall"], 30_000, "{job}");
+    assert_eq!(job["budget"]["runs_per_day"], 7, "{job}");
+    // What nobody can read is no permission, whoever asks again.
+    set_ceiling(&scene, "version: 1\nsandbx: read-only\n");
+    let id = scene.newest()["id"].as_str().unwrap().to_owned();
+    scene.run(&["retry", &id]);
+    scene.wait();
+    let run = scene.newest();
+    assert_eq!(run["state"], "held", "{run}");
+    assert!(run["reason"].as_str().unwrap().contains("your own ceiling"), "{run}");
 }

@@ -230,6 +230,57 @@ fn what_was_held_by_a_row_that_is_another_one_now_is_looked_up_again() {
 }
 
 #[test]
+fn accepting_rules_starts_nothing_that_those_rules_hold() {
+    for (change, reason) in [
+        (("policy:\n", "policy:\n  autonomy: observe\n"), "`observe`"),
+        (("    tester:\n", "    planner:\n"), "does not list `tester`"),
+        (("policy:\n", "policy:\n  budget: { runs_per_day: 1 }\n"), "budget"),
+    ] {
+        let scene = accepted();
+        scene.commit("z", "1", "the one of today");
+        scene.wait();
+        scene.write("triggers.yaml", &table().replace(change.0, change.1));
+        scene.commit("a", "1", "one");
+        assert!(scene.newest()["reason"].as_str().unwrap().starts_with("not trusted: "), "{}", scene.newest());
+        scene.trust();
+        scene.wait();
+        let run = scene.newest();
+        assert_eq!(run["state"], "held", "{run}");
+        assert!(run["reason"].as_str().unwrap().contains(reason), "{run}");
+        // It is held by those rules now: their release is a person's own.
+        let id = run["id"].as_str().unwrap();
+        scene.ok(&["retry", id]);
+        scene.wait();
+        assert_eq!(scene.newest()["state"], "failed", "{}", scene.newest());
+    }
+    let scene = accepted();
+    scene.write("AGENTS.md", "Run nothing.\n");
+    scene.commit("a", "1", "one");
+    nothing_began(&scene, 1);
+    let place = scene.path("home/.config/git-orchestrator");
+    fs::create_dir_all(&place).unwrap();
+    fs::write(place.join("policy.yaml"), "version: 1\nroles: { planner: {} }\n").unwrap();
+    scene.trust();
+    scene.wait();
+    let run = scene.newest();
+    assert_eq!(run["state"], "held", "{run}");
+    assert!(run["reason"].as_str().unwrap().contains("your own ceiling"), "{run}");
+}
+
+#[test]
+fn what_was_held_for_a_hook_that_its_row_has_no_more_starts_nothing() {
+    let scene = accepted();
+    scene.write("triggers.yaml", &table().replace("post-commit, ", ""));
+    scene.commit("a", "1", "one");
+    nothing_began(&scene, 1);
+    scene.trust();
+    scene.wait();
+    let runs = runs(&scene);
+    let states: Vec<_> = runs.iter().map(|run| run["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["cancelled"], "{runs:#?}");
+}
+
+#[test]
 fn install_accepts_what_it_wrote_and_nothing_that_was_there() {
     let scene = Scene::new();
     let said = scene.ok(&["install"]);
