@@ -85,10 +85,14 @@ pub fn table_bytes(repository: &Repository) -> Result<Option<Vec<u8>>> {
     files::read(&repository.home().join(TABLE), TABLE_BYTES_MAX)
 }
 
-/// Whether a hook is to do nothing at all: inside a run of ours, or because a person said so.
-pub fn is_silenced() -> bool {
-    let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
-    set(process::RUN_MARKER) || set("GIT_ORCHESTRATOR_SKIP")
+/// Whether a hook is to do nothing at all, because a person said so; or inside a run of ours, where it starts nothing, but
+/// a gate is asked all the same: no variable that something left in the environment opens one.
+pub fn is_silenced(hook: Option<Hook>) -> bool {
+    is_set("GIT_ORCHESTRATOR_SKIP") || is_set(process::RUN_MARKER) && hook != Some(Hook::PrePush)
+}
+
+fn is_set(variable: &str) -> bool {
+    env::var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
 /// Dispatches one call of a hook.
@@ -116,11 +120,12 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
     let refusal = match &report {
         Report::Push(push) if hook == Hook::PrePush => {
             beside.extend(accepted.clone());
-            gate::ask(&beside, push, &repository, &layout, &vocabulary)?
+            gate::ask(&beside, push, &repository, &layout, &vocabulary, || own::inside(&repository, &layout))?
         }
         Report::Push(_) | Report::Event(_) | Report::Nothing => None,
     };
     let is_waited_for = match &accepted {
+        _ if is_set(process::RUN_MARKER) => false,
         Some(table) => table.starts_on(hook),
         None => objection.is_some() && may_listen,
     };

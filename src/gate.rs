@@ -2,7 +2,8 @@
 //!
 //! The one place where a hook may say no. Each ref of a push is asked about by itself. It asks the ledger and nothing
 //! else; whatever cannot be asked or looked at is a no. A verdict belongs to a tree: another commit of the same tree
-//! keeps it, any changed byte drops it. What a rehearsal wrote opens nothing.
+//! keeps it, any changed byte drops it. What a rehearsal wrote opens nothing, and from inside a run nothing does: a person
+//! pushes past a gate.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -28,18 +29,20 @@ const OBJECTIONS_MAX: usize = 6;
 ///
 /// The gates are those of `own` (the accepted table, and the worktree's where it is another one), of HEAD's table, and of
 /// the table at the tip that the other side has: a gate is not taken away by editing a file or by standing on another
-/// branch, but by a push that passes it. Nobody has to accept a gate: all it can do is say no.
+/// branch, but by a push that passes it. Nobody has to accept a gate: all it can do is say no. `inside` says why this is
+/// the inside of a run, if it is; it is asked only where a gate stands.
 pub fn ask(
     own: &[Table],
     push: &Push,
     repository: &Repository,
     layout: &Layout,
     vocabulary: &Vocabulary<'_>,
+    inside: impl Fn() -> Option<String>,
 ) -> Result<Option<Vec<String>>> {
     let mut tables = Tables { repository, vocabulary, read: BTreeMap::new() };
     let head = repository.head()?.commit;
     let mut told = Vec::new();
-    let mut ledger = None;
+    let (mut ledger, mut is_inside) = (None, None);
     for reference in push.refs() {
         let committed = [head.as_ref(), reference.old.as_ref()];
         let mut candidates: Vec<Rc<Table>> = Vec::new();
@@ -72,6 +75,16 @@ pub fn ask(
                     gates.push(gate);
                 }
             }
+        }
+        if gates.is_empty() {
+            continue;
+        }
+        if let Some(why) = is_inside.get_or_insert_with(&inside) {
+            let objection = [format!("{why}: a person pushes past a gate")];
+            for gate in &gates {
+                tell(&mut told, gate, reference, &objection);
+            }
+            continue;
         }
         for gate in gates {
             let mut ask = || {

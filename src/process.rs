@@ -339,53 +339,6 @@ fn parse_stat(id: i32, stat: &str) -> Option<Process> {
     Some(Process { id, parent, session, state, adopted: false })
 }
 
-/// The most ancestors that are looked at.
-#[cfg(target_os = "linux")]
-const ANCESTORS_MAX: usize = 256;
-
-/// Whether this process was started, however far back, by a worker or by something that a run started: an ancestor
-/// carries [`RUN_MARKER`], or is a worker of this program. What a run detached belongs to its worker: see
-/// [`adopt_orphans`]. Linux only; elsewhere the marker in this process's own environment is all there is.
-#[cfg(target_os = "linux")]
-pub fn descends_from_a_run() -> bool {
-    let mut id = own_stat().map_or(0, |stat| stat.parent);
-    for _ in 0..ANCESTORS_MAX {
-        if id <= 0 {
-            break;
-        }
-        if carries_marker(id) || is_worker(id) {
-            return true;
-        }
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok().and_then(|stat| parse_stat(id, &stat));
-        let Some(stat) = stat else { break };
-        id = stat.parent;
-    }
-    false
-}
-
-/// See the one for Linux.
-#[cfg(not(target_os = "linux"))]
-pub fn descends_from_a_run() -> bool {
-    false
-}
-
-#[cfg(target_os = "linux")]
-fn carries_marker(id: i32) -> bool {
-    let marker = format!("{RUN_MARKER}=");
-    let is_mark = |entry: &[u8]| entry.len() > marker.len() && entry.starts_with(marker.as_bytes());
-    std::fs::read(format!("/proc/{id}/environ")).is_ok_and(|all| all.split(|byte| *byte == 0).any(is_mark))
-}
-
-/// A worker, or what becomes a runtime: this program under one of its two hidden names.
-#[cfg(target_os = "linux")]
-fn is_worker(id: i32) -> bool {
-    let Ok(line) = std::fs::read(format!("/proc/{id}/cmdline")) else { return false };
-    let mut words = line.split(|byte| *byte == 0);
-    let program = words.next().unwrap_or_default();
-    let is_own = program.rsplit(|byte| *byte == b'/').next() == Some(env!("CARGO_PKG_NAME").as_bytes());
-    is_own && words.next().is_some_and(|word| word == b"worker" || word == CONTAIN_COMMAND.as_bytes())
-}
-
 /// What a short call left.
 #[derive(Debug)]
 pub struct Captured {

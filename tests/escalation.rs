@@ -203,25 +203,51 @@ fn only_a_person_at_a_terminal_and_outside_a_run_allows() {
     let (scene, _server) = gives_up(&["make prepare"]);
     let open = questions(&scene);
     let id = id(&open[0]);
+    // `doctor` says what waits, and what to type.
+    let doctor: Value = serde_json::from_slice(&scene.run(&["doctor", "--json"]).stdout).unwrap();
+    let waits = doctor["findings"].as_array().unwrap().iter().find(|found| found["code"] == "run-waiting").unwrap();
+    let message = waits["message"].as_str().unwrap();
+    assert!(message.contains("asks to be allowed `make prepare`; 6 days are left"), "{waits}");
+    let run = id.split('.').next().unwrap();
+    assert_eq!((&waits["level"], &waits["fix"]), (&json!("warning"), &json!(format!("git orchestrator review {run}"))));
+    assert!(text(&scene.run(&["doctor"]).stdout).contains(&format!("git orchestrator review {run}")));
     let refused = |output: std::process::Output, why: &str| {
         let said = text(&output.stderr);
         assert!(output.status.code() == Some(3) && said.contains(why), "{:?} {said}", output.status);
     };
     refused(scene.command("sh").args(["-c", &format!("yes | '{PROGRAM}' approve {id}")]).output().unwrap(), "terminal");
     refused(scene.command("setsid").args([PROGRAM, "approve", id]).output().unwrap(), "terminal");
-    for line in [format!("yes | '{PROGRAM}' approve {id}"), format!("'{PROGRAM}' approve {id}")] {
+    for line in [
+        format!("yes | '{PROGRAM}' approve {id}"),
+        format!("'{PROGRAM}' approve {id} </dev/null"),
+        format!("'{PROGRAM}' approve {id} >/dev/null"),
+        format!("'{PROGRAM}' approve {id} 2>/dev/null"),
+    ] {
         let mut terminal = Terminal::shell(&scene, &line);
-        assert!(terminal.word().is_some());
-        let (code, said) = terminal.types("y");
-        assert!(code == 3 && said.contains("nothing was changed"), "{said}");
+        assert_eq!(terminal.word(), None, "{line}: nobody is asked");
+        let (code, said) = terminal.end();
+        assert!(code == 3 && (said.contains("needs a person") || line.ends_with("2>/dev/null")), "{line}: {said}");
     }
-    // Inside a run: by its environment, and by what stands above it where that was taken out, even at a terminal.
-    for command in ["approve", "reject"] {
-        refused(
-            scene.command(PROGRAM).args([command, id]).env("GIT_ORCHESTRATOR_RUN", "1").output().unwrap(),
-            "inside",
-        );
-        let line = format!("env -u GIT_ORCHESTRATOR_RUN '{PROGRAM}' {command} {id}; exit $?");
+    let mut terminal = Terminal::open(&scene, &["approve", id]);
+    assert!(terminal.word().is_some());
+    let (code, said) = terminal.types("y");
+    assert!(code == 3 && said.contains("nothing was changed"), "{said}");
+    // Inside a run: by its environment, and by what stands above it where that was taken out, even at a terminal. There
+    // every word is a person's: one that lets something begin, and one that stops it.
+    let run = open[0]["run"].as_str().unwrap();
+    for command in [
+        &["approve", id][..],
+        &["reject", id],
+        &["retry", run],
+        &["cancel", run],
+        &["run", "tester"],
+        &["pause"],
+        &["resume"],
+        &["trust", "--revoke"],
+    ] {
+        refused(scene.command(PROGRAM).args(command).env("GIT_ORCHESTRATOR_RUN", "1").output().unwrap(), "inside");
+        let command = command.join(" ");
+        let line = format!("env -u GIT_ORCHESTRATOR_RUN '{PROGRAM}' {command}; exit $?");
         let inside = scene.command("sh").args(["-c", &line]).env("GIT_ORCHESTRATOR_RUN", "1").output().unwrap();
         refused(inside, "above it was started with");
     }

@@ -74,14 +74,27 @@ fn a_push_waits_for_the_roles_and_for_a_person() {
     assert!(!push(&scene, &["main"]).status.success());
 
     // Nor is a script at a terminal: it would have to read the question.
-    for line in [format!("yes | '{PROGRAM}' approve"), format!("'{PROGRAM}' approve")] {
+    for line in [format!("yes | '{PROGRAM}' approve"), format!("'{PROGRAM}' approve >/dev/null")] {
         let mut terminal = Terminal::shell(&scene, &line);
-        assert!(terminal.word().is_some());
-        let (code, said) = terminal.types("yes");
-        assert!(code == 3 && said.contains("nothing was changed"), "{said}");
+        assert_eq!(terminal.word(), None, "{line}: nobody is asked");
+        let (code, said) = terminal.end();
+        assert!(code == 3 && said.contains("needs a person at a terminal"), "{said}");
     }
+    let mut terminal = Terminal::open(&scene, &["approve"]);
+    assert!(terminal.word().is_some());
+    let (code, said) = terminal.types("yes");
+    assert!(code == 3 && said.contains("nothing was changed"), "{said}");
     assert!(!push(&scene, &["main"]).status.success());
     approve(&scene);
+    // Open or not: a run passes none, by its own environment and by what stands above it.
+    for line in [
+        "GIT_ORCHESTRATOR_RUN=1 git push origin main",
+        "GIT_ORCHESTRATOR_RUN=1 sh -c 'env -u GIT_ORCHESTRATOR_RUN git push origin main; exit $?'; exit $?",
+    ] {
+        let refused = scene.command("sh").args(["-c", line]).output().unwrap();
+        let said = text(&refused.stderr);
+        assert!(!refused.status.success() && said.contains("a person pushes past a gate"), "{line}: {said}");
+    }
     let passed = push(&scene, &["main"]);
     assert!(passed.status.success(), "{}", text(&passed.stderr));
 
@@ -257,4 +270,22 @@ fn a_damaged_ledger_closes_the_gate_with_a_clear_line() {
         let said = text(&refused.stderr);
         assert!(said.contains("ledger") && said.contains("closed"), "{table:?}: {said}");
     }
+}
+
+#[test]
+fn a_variable_that_was_left_in_the_environment_opens_no_gate() {
+    let scene = scene(TABLE);
+    scene.ok(&["pause"]);
+    scene.git(&["commit", "--quiet", "-m", "one"]);
+    let marked = |refs: &str| {
+        let mut git = scene.command("git");
+        git.args(["push", "--quiet", "origin", refs]).env("GIT_ORCHESTRATOR_RUN", "1").output().unwrap()
+    };
+    let refused = marked("main");
+    let said = text(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("gate `before-main` holds"), "{said}");
+    assert!(said.contains("inside of a run (GIT_ORCHESTRATOR_RUN is set): a person pushes past a gate"), "{said}");
+    // What no gate stands before is nobody's business, and starts nothing.
+    let passed = marked("main:refs/heads/topic");
+    assert!(passed.status.success() && text(&passed.stderr).is_empty(), "{}", text(&passed.stderr));
 }

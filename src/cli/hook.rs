@@ -25,7 +25,7 @@ pub struct Args {
 
 /// Dispatches; `call` is the hook's name and its arguments.
 pub fn main(call: &[OsString]) -> ExitCode {
-    if dispatch::is_silenced() {
+    if dispatch::is_silenced(call.first().and_then(|name| dispatch::hook_named(name))) {
         return ExitCode::SUCCESS;
     }
     if let Some((first, call)) = call.split_first()

@@ -10,7 +10,11 @@ use crate::artifact;
 use crate::error::{Error, Result};
 use crate::run::{Happening, State};
 use crate::store::{Store as _, Transition};
+use crate::trust::person;
 use crate::worker::lock;
+
+/// What only a person says: a run neither lets another one go on nor stops it.
+const WORD: &str = "a word about the queue";
 
 /// Cancel a run, waiting or under way
 #[derive(Debug, clap::Args)]
@@ -24,6 +28,7 @@ pub struct CancelArgs {
 
 /// Cancels.
 pub fn cancel(ui: &mut Ui, args: &CancelArgs) -> Result<ExitCode> {
+    person::outside_of_runs(WORD)?;
     let mut world = World::here()?;
     let run = world.run(&args.run)?;
     if run.state.is_terminal() {
@@ -65,6 +70,7 @@ pub struct RetryArgs {
 
 /// Retries or releases.
 pub fn retry(ui: &mut Ui, args: &RetryArgs) -> Result<ExitCode> {
+    person::outside_of_runs(WORD)?;
     let mut world = World::here()?;
     let run = world.run(&args.run)?;
     let (id, what) = if run.state == State::Held {
@@ -102,6 +108,7 @@ pub struct PauseArgs {
 
 /// Pauses.
 pub fn pause(ui: &mut Ui, args: &PauseArgs) -> Result<ExitCode> {
+    person::outside_of_runs(WORD)?;
     let mut world = World::here()?;
     world.ledger.set_paused(Some(&args.why))?;
     if args.json {
@@ -122,6 +129,7 @@ pub struct ResumeArgs {
 
 /// Resumes.
 pub fn resume(ui: &mut Ui, args: &ResumeArgs) -> Result<ExitCode> {
+    person::outside_of_runs(WORD)?;
     let mut world = World::here()?;
     world.ledger.set_paused(None)?;
     let queued = world.ledger.counts()?.get(&State::Queued).copied().unwrap_or(0);

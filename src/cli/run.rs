@@ -41,6 +41,7 @@ pub struct Args {
 
 /// Starts it.
 pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
+    trust::person::outside_of_runs("starting a run")?;
     let mut world = World::here()?;
     let standing = trust::standing(&world.repository, None, &process::clean_environment());
     if let Some(refusal) = standing.refusal() {

@@ -19,7 +19,7 @@ use crate::trust::compare::Change;
 use crate::trust::difference::{self, FileDifference};
 use crate::trust::held::{self, Released};
 use crate::trust::person::{self, Terminal};
-use crate::trust::{Accepted, Closure, Store, vocabulary};
+use crate::trust::{Accepted, Closure, Kind, Store, vocabulary};
 
 /// Show what can change what runs here, and accept it
 #[derive(Debug, clap::Args)]
@@ -91,6 +91,9 @@ impl Hand {
         for found in &self.differences {
             ui.line(summary(found))?;
         }
+        if self.accepted.is_some() && self.differences.iter().all(|found| found.kind == Kind::Tool) {
+            ui.line("only the program changed: what the repository says is as you accepted it")?;
+        }
         let question = format!("accept exactly this? type {} and enter: ", digest.short());
         if terminal.ask(&question)? != digest.short() {
             return Err(Error::refused("not accepted: nothing was changed"));
@@ -127,6 +130,7 @@ impl Hand {
 pub fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     let repository = world::repository_here()?;
     if args.revoke {
+        person::outside_of_runs("acceptance")?;
         return revoke(ui, &repository);
     }
     if args.diff {
@@ -210,7 +214,9 @@ fn diff(ui: &mut Ui, as_json: bool, hand: &Hand) -> Result<ExitCode> {
         }))?;
     } else {
         hand.show(ui)?;
-        if is_open {
+        if let Some(problem) = hand.closure.problem() {
+            ui.note(format!("{YELLOW}note{YELLOW:#}: {}", text::one_line(&problem.chain())));
+        } else if is_open {
             ui.note(format!("{DIM}`git orchestrator trust` asks whether to accept it{DIM:#}"));
         } else {
             ui.note("nothing is to be accepted");
@@ -247,7 +253,7 @@ fn summary(found: &FileDifference) -> String {
         Change::Unreadable(_) => "unreadable",
     };
     let lines = match (found.added, found.removed) {
-        (0, 0) => String::new(),
+        (0, 0) => found.versions.as_ref().map_or_else(String::new, |versions| format!("  {versions}")),
         (added, removed) => format!("  {DIM}+{added} -{removed}{DIM:#}"),
     };
     format!("  {YELLOW}{what:<12}{YELLOW:#} {:<12} {}{lines}", found.kind.as_str(), shown(&found.path))

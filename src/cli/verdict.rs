@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use super::person;
+use super::person::confirm;
 use super::review;
 use super::ui::Ui;
 use super::world::World;
@@ -15,6 +15,10 @@ use crate::runtime::refusals::described;
 use crate::store::question::{Answer, EXPIRES_AFTER, Question};
 use crate::store::{Filter, Run, Store as _, Verdict};
 use crate::text;
+use crate::trust::person;
+
+/// What only a person gives.
+const APPROVAL: &str = "approval";
 
 /// Allow what a run asks for, once; or approve a commit's tree for a gate
 #[derive(Debug, clap::Args)]
@@ -40,7 +44,7 @@ pub struct RejectArgs {
 
 /// Approves.
 pub fn approve(ui: &mut Ui, args: &ApproveArgs) -> Result<ExitCode> {
-    person::outside_a_run()?;
+    person::outside_of_runs(APPROVAL)?;
     let mut world = World::here()?;
     match asked(&world, &args.what)? {
         Some((run, question)) => answer(ui, &mut world, &run, &question, true, &args.why),
@@ -50,7 +54,7 @@ pub fn approve(ui: &mut Ui, args: &ApproveArgs) -> Result<ExitCode> {
 
 /// Rejects.
 pub fn reject(ui: &mut Ui, args: &RejectArgs) -> Result<ExitCode> {
-    person::outside_a_run()?;
+    person::outside_of_runs("rejection")?;
     let mut world = World::here()?;
     match (asked(&world, &args.what)?, &args.why) {
         (Some((run, question)), why) => {
@@ -97,7 +101,7 @@ fn answer(
     if allowed && question.is_open(run, Timestamp::now()) {
         review::page(ui, run, question, Timestamp::now())?;
         // On the terminal too, whatever reads standard output.
-        person::confirm(&format!("Allow run {} to do exactly this, once: {line}\n", run.id.short()))?;
+        confirm(APPROVAL, &format!("Allow run {} to do exactly this, once: {line}\n", run.id.short()))?;
     }
     let at = Timestamp::now();
     let said = Answer { allowed, who: who(world), why: why.to_owned(), at, expires_at: at.plus(EXPIRES_AFTER) };
@@ -124,7 +128,7 @@ fn decide(ui: &mut Ui, world: &mut World, revision: &str, why: &str, approved: b
         super::progress::result(ui, &run)?;
     }
     if approved {
-        person::confirm(&format!("Approve the tree of {}?\n", id.short()))?;
+        confirm(APPROVAL, &format!("Approve the tree of {}?\n", id.short()))?;
     }
     let verdict = Verdict {
         tree: commit.tree,

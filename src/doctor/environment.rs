@@ -13,7 +13,12 @@ pub(super) fn look(place: &Place<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, level, code, effect) in [
         ("GIT_ORCHESTRATOR_SKIP", Level::Warning, "skip-set", "the hooks do nothing, gates included"),
-        (RUN_MARKER, Level::Warning, "run-marker-set", "the hooks take this for the inside of a run and do nothing"),
+        (
+            RUN_MARKER,
+            Level::Warning,
+            "run-marker-set",
+            "this counts as the inside of a run: hooks start nothing, gates are closed",
+        ),
         ("GIT_ORCHESTRATOR_QUIET", Level::Note, "quiet-set", "the hooks say nothing"),
     ] {
         if is_set(place, name) {

@@ -6,17 +6,27 @@ use std::time::Duration;
 use super::{Finding, Here, Level, Section, count};
 use crate::clock::Timestamp;
 use crate::run::State;
+use crate::runtime::refusals::described;
 use crate::store::ledger::Ledger;
+use crate::store::question::Question;
 use crate::store::{Filter, Run, Store as _};
 use crate::text;
+use crate::trust;
+use crate::trust::held::is_held_for_trust;
 
 const SECTION: Section = Section::Jobs;
 
 /// How many of a kind are named; the rest is counted.
 const NAMED_MAX: usize = 5;
 
+/// How much of what a run asks for is shown, in characters.
+const ACTION_CHARS: usize = 60;
+
+/// A day.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// How far back failures are of interest.
-const RECENT: Duration = Duration::from_secs(24 * 3600);
+const RECENT: Duration = DAY;
 
 /// After this long a run that still waits is said to.
 const LONG: Duration = Duration::from_secs(3600);
@@ -42,18 +52,30 @@ fn runs(ledger: &Ledger, now: Timestamp) -> Result<Vec<Finding>, crate::store::S
     let counts = ledger.counts()?;
     let number = |state| usize::try_from(counts.get(&state).copied().unwrap_or(0)).unwrap_or(usize::MAX);
     let mut findings = Vec::new();
-    for (state, code) in [(State::Held, "run-held"), (State::Waiting, "run-waiting")] {
-        for run in of(&[state], NAMED_MAX)? {
-            let message = format!("{} is {state}: {}", named(&run), or(&run.reason, "a person decides"));
-            let verb = if state == State::Held { "retry" } else { "show" };
-            let finding = Finding::new(SECTION, Level::Note, code, message);
-            findings.push(finding.command(format!("git orchestrator {verb} {}", run.id.short())));
-        }
-        let more = number(state).saturating_sub(NAMED_MAX);
+    // What waits for acceptance waits for one answer, however many runs it is.
+    let held = ledger.runs(&Filter { states: vec![State::Held], ..Filter::default() })?;
+    let (untrusted, held): (Vec<_>, Vec<_>) = held.into_iter().partition(is_held_for_trust);
+    if let Some(newest) = untrusted.first() {
+        let message =
+            format!("{} held until the rules are accepted, {} the newest", are(untrusted.len()), named(newest));
+        findings.push(Finding::new(SECTION, Level::Note, "run-held", message).command(trust::COMMAND));
+    }
+    for run in held.iter().take(NAMED_MAX) {
+        let message = format!("{} is held: {}", named(run), or(&run.reason, "a person decides"));
+        let finding = Finding::new(SECTION, Level::Note, "run-held", message);
+        findings.push(finding.command(format!("git orchestrator retry {}", run.id.short())));
+    }
+    for run in of(&[State::Waiting], NAMED_MAX)? {
+        findings.push(waiting(&run, &ledger.questions(run.id)?, now));
+    }
+    for (n, state, code, next) in [
+        (held.len(), State::Held, "run-held", "git orchestrator status --limit 100"),
+        (number(State::Waiting), State::Waiting, "run-waiting", "git orchestrator review"),
+    ] {
+        let more = n.saturating_sub(NAMED_MAX);
         if more > 0 {
             let message = format!("{} more {state}", count(more, "run"));
-            findings
-                .push(Finding::new(SECTION, Level::Note, code, message).command("git orchestrator status --limit 100"));
+            findings.push(Finding::new(SECTION, Level::Note, code, message).command(next));
         }
     }
     for run in of(&[State::Queued], 200)? {
@@ -88,6 +110,32 @@ fn runs(ledger: &Ledger, now: Timestamp) -> Result<Vec<Finding>, crate::store::S
         findings.push(finding.command(format!("git orchestrator show {}", run.id.short())));
     }
     Ok(findings)
+}
+
+/// A run that asks to be allowed something: what, since when, how long still, and what to type.
+fn waiting(run: &Run, questions: &[Question], now: Timestamp) -> Finding {
+    let finding = |message| Finding::new(SECTION, Level::Warning, "run-waiting", message);
+    let mut open = questions.iter().filter(|question| question.is_open(run, now));
+    let Some(first) = open.next() else {
+        return finding(format!("{} waited for an answer that nobody gave in time", named(run)))
+            .command("git orchestrator status");
+    };
+    let more = match open.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let line = text::clipped(&described(&first.action), ACTION_CHARS).into_owned();
+    let left = match first.expires_at.since(now) {
+        left if left > 2 * DAY => format!("{} days", left.as_secs() / DAY.as_secs()),
+        left => text::duration(left),
+    };
+    finding(format!("{} asks to be allowed `{line}`{more}; {left} are left to answer", named(run)))
+        .command(format!("git orchestrator review {}", run.id.short()))
+}
+
+/// `1 run is`, `2 runs are`.
+fn are(n: usize) -> String {
+    format!("{} {}", count(n, "run"), if n == 1 { "is" } else { "are" })
 }
 
 fn named(run: &Run) -> String {

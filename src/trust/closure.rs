@@ -8,6 +8,7 @@ use rustix::fs::OFlags;
 
 use super::record::{self, Accepted, Kind, Part, SCHEMA, Seen};
 use super::rules::{FILE_BYTES_MAX, Rules, is_executable};
+use super::version;
 use crate::clock::Timestamp;
 use crate::error::{Context as _, Error, Result};
 use crate::files;
@@ -48,7 +49,7 @@ impl Closure {
     ) -> Self {
         let rules = Rules::of(repository, None, from);
         let mut closure = Self { from: from.map(str::to_owned), pieces: Vec::new(), problems: Vec::new() };
-        for (kind, path) in Rules::names() {
+        for (kind, path) in rules.listed() {
             let piece = rules.read(kind, &path).map(|read| {
                 read.map(|read| {
                     let seen = read.meta.as_ref().and_then(|meta| Seen::settled(meta, Timestamp::now()));
@@ -101,7 +102,8 @@ impl Closure {
     pub fn problem(&self) -> Option<Error> {
         let (_, path, error) = self.problems.first()?;
         let sentence = format!("{} cannot be accepted: {}", shown(path), error.chain());
-        Some(Error::refused(sentence).hint("make it a plain file, or remove it"))
+        let hint = error.hints().first().map_or("make it a plain file, or remove it", String::as_str);
+        Some(Error::refused(sentence).hint(hint))
     }
 
     /// As the record of it, once it is accepted.
@@ -118,7 +120,7 @@ impl Closure {
 }
 
 fn piece(kind: Kind, path: &Path, is_executable: bool, seen: Option<Seen>, bytes: Vec<u8>) -> Piece {
-    let part = Part { kind, path: path.to_path_buf(), is_executable, digest: Digest::of(&bytes), seen };
+    let part = Part { kind, path: path.to_path_buf(), is_executable, digest: Digest::of(&bytes), version: None, seen };
     Piece { part, bytes: kind.is_kept().then_some(bytes) }
 }
 
@@ -141,7 +143,8 @@ fn tool(path: &Path, known: Option<&Accepted>) -> Result<Option<Piece>> {
     }
     let seen = Seen::settled(&meta, Timestamp::now());
     let (digest, _) = Digest::of_reader(file).context(|| format!("cannot read {}", shown(path)))?;
-    let part = Part { kind: Kind::Tool, path: path.to_path_buf(), is_executable: is_executable(&meta), digest, seen };
+    let (kind, is_executable, version) = (Kind::Tool, is_executable(&meta), version::of_program(path));
+    let part = Part { kind, path: path.to_path_buf(), is_executable, digest, version, seen };
     Ok(Some(Piece { part, bytes: None }))
 }
 

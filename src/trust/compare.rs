@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::closure::open_followed;
 use super::record::{Accepted, Kind, Part, Seen};
 use super::rules::{FILE_BYTES_MAX, Rules, is_executable};
+use super::version;
 use crate::error::{Context as _, Result};
 use crate::event::path_text;
 use crate::files;
@@ -26,6 +27,9 @@ pub struct Difference {
     pub path: PathBuf,
     /// How.
     pub change: Change,
+    /// Of a program: its versions, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub versions: Option<String>,
 }
 
 /// How a file differs from the accepted one.
@@ -50,7 +54,7 @@ pub enum Change {
 /// A table that is gone starts nothing, and a hook file that is gone calls nobody: neither is a difference here.
 pub fn differences(accepted: &Accepted, rules: &Rules<'_>, table: Option<&[u8]>) -> Vec<Difference> {
     let mut found = Vec::new();
-    for (kind, path) in Rules::names() {
+    for (kind, path) in rules.listed() {
         let part = accepted.part(kind, &path);
         let change = match table.filter(|_| kind == Kind::Table) {
             Some(bytes) => match part {
@@ -60,7 +64,7 @@ pub fn differences(accepted: &Accepted, rules: &Rules<'_>, table: Option<&[u8]>)
             None => of_repository(part, rules, kind, &path),
         };
         let change = change.filter(|change| kind != Kind::Table || *change != Change::Removed);
-        found.extend(change.map(|change| Difference { kind, path, change }));
+        found.extend(change.map(|change| Difference { kind, path, change, versions: None }));
     }
     for part in accepted.of_kind(Kind::Shim) {
         let change = outside(part, |path| {
@@ -68,7 +72,8 @@ pub fn differences(accepted: &Accepted, rules: &Rules<'_>, table: Option<&[u8]>)
             files::read_open(file, path, FILE_BYTES_MAX).map(|bytes| Some(Digest::of(&bytes)))
         });
         let change = change.filter(|change| *change != Change::Removed);
-        found.extend(change.map(|change| Difference { kind: Kind::Shim, path: part.path.clone(), change }));
+        let (kind, path, versions) = (Kind::Shim, part.path.clone(), None);
+        found.extend(change.map(|change| Difference { kind, path, change, versions }));
     }
     found
 }
@@ -85,7 +90,10 @@ pub fn tools(accepted: &Accepted, now: &[PathBuf]) -> Vec<Difference> {
             }),
         };
         let change = change.filter(|change| *change != Change::Removed)?;
-        Some(Difference { kind: Kind::Tool, path: path.clone(), change })
+        // One that was moved by an update lies elsewhere: there is one program, and it was another one.
+        let before = accepted.part(Kind::Tool, path).or_else(|| accepted.of_kind(Kind::Tool).next());
+        let versions = versions(before, version::of_program(path).as_deref());
+        Some(Difference { kind: Kind::Tool, path: path.clone(), change, versions })
     };
     now.iter().filter_map(one).collect()
 }
@@ -128,10 +136,26 @@ fn changed(part: &Part, digest: &Digest, is_executable: bool) -> Option<Change> 
     (part.is_executable != is_executable).then_some(Change::Mode)
 }
 
+/// The versions of a program in words, as far as they are known; `None` where the new one is not.
+pub(super) fn versions(before: Option<&Part>, now: Option<&str>) -> Option<String> {
+    let now = now?;
+    match before.and_then(|part| part.version.as_deref()) {
+        Some(before) if before == now => Some(format!("still called {now}")),
+        Some(before) => Some(format!("{before} to {now}")),
+        None => Some(format!("now {now}")),
+    }
+}
+
+/// Whether nothing but programs differs: what the repository brings, and its hooks, are as they were accepted.
+pub fn only_programs(differences: &[Difference]) -> bool {
+    !differences.is_empty() && differences.iter().all(|found| found.kind == Kind::Tool)
+}
+
 /// What differs, as a sentence for one line.
 pub fn sentence(differences: &[Difference]) -> String {
     let Some(first) = differences.first() else { return String::new() };
-    let name = shown(&first.path);
+    let kind = if first.kind == Kind::Tool { "the program " } else { "" };
+    let name = format!("{kind}{}", shown(&first.path));
     let what = match &first.change {
         Change::Added => format!("{name} is new"),
         Change::Removed => format!("{name} is gone"),
@@ -143,7 +167,9 @@ pub fn sentence(differences: &[Difference]) -> String {
         0 => String::new(),
         more => format!(" (and {more} more)"),
     };
-    format!("{what}{more}, and nobody has accepted it")
+    let versions = first.versions.as_ref().map_or_else(String::new, |versions| format!(" ({versions})"));
+    let alone = if only_programs(differences) { "; nothing else changed" } else { "" };
+    format!("{what}{versions}{more}, and nobody has accepted it{alone}")
 }
 
 /// Whether the table itself is among them.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use similar::{Algorithm, DiffOp, capture_diff_slices_deadline, group_diff_ops};
 
 use super::closure::{Closure, Piece};
-use super::compare::Change;
+use super::compare::{Change, versions};
 use super::record::{Accepted, Kind, Part};
 use super::store::Store;
 use crate::event::path_text;
@@ -33,6 +33,9 @@ pub struct FileDifference {
     pub change: Change,
     /// Whether anything is held because of it: what is gone and starts nothing holds nothing.
     pub holds: bool,
+    /// Of a program: its versions, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub versions: Option<String>,
     /// Lines that are new.
     pub added: usize,
     /// Lines that are gone.
@@ -61,7 +64,16 @@ pub fn between(accepted: Option<(&Store, &Accepted)>, closure: &Closure) -> Vec<
         let why = error.chain();
         let text = format!("--- {}\n{}\n", shown(path), text::one_line(&why));
         let change = Change::Unreadable(why);
-        found.push(FileDifference { kind: *kind, path: path.clone(), change, holds: true, added: 0, removed: 0, text });
+        found.push(FileDifference {
+            kind: *kind,
+            path: path.clone(),
+            change,
+            holds: true,
+            versions: None,
+            added: 0,
+            removed: 0,
+            text,
+        });
     }
     if let Some((store, accepted)) = accepted {
         for part in &accepted.parts {
@@ -91,10 +103,13 @@ fn one(old: Option<(&Store, &Part)>, new: Option<&Piece>, part: &Part, change: C
     if kind == Kind::Tool {
         for (sign, part) in [('-', old.map(|(_, old)| old)), ('+', new.map(|new| &new.part))] {
             if let Some(part) = part {
-                writeln!(text, "{sign}sha256 {}", part.digest).ok();
+                let version = part.version.as_ref().map_or_else(String::new, |version| format!("version {version}, "));
+                writeln!(text, "{sign}{version}sha256 {}", part.digest).ok();
             }
         }
-        return FileDifference { kind, path, change, holds, added: 0, removed: 0, text };
+        let now = new.and_then(|new| new.part.version.as_deref());
+        let versions = versions(old.map(|(_, old)| old), now);
+        return FileDifference { kind, path, change, holds, versions, added: 0, removed: 0, text };
     }
     let before = match old.map(|(store, old)| store.bytes(old)) {
         None => Vec::new(),
@@ -107,7 +122,7 @@ fn one(old: Option<(&Store, &Part)>, new: Option<&Piece>, part: &Part, change: C
     };
     let after = new.and_then(|new| new.bytes.as_deref()).unwrap_or_default();
     let (added, removed) = unified(&mut text, &before, after);
-    FileDifference { kind, path, change, holds, added, removed, text }
+    FileDifference { kind, path, change, holds, versions: None, added, removed, text }
 }
 
 /// Appends the hunks, compared byte by byte and shown escaped. Returns how many lines are new and gone.

@@ -17,6 +17,7 @@ pub mod person;
 pub mod record;
 pub mod rules;
 pub mod store;
+mod version;
 
 use std::path::{Path, PathBuf};
 

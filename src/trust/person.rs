@@ -1,11 +1,11 @@
 //! Whether it is a person who types: at a terminal, and not inside a run.
 
-use std::env;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _};
 
 use rustix::termios::QueueSelector;
 
+use crate::ancestry;
 use crate::error::{Context as _, Error, Result};
 use crate::process;
 
@@ -21,15 +21,15 @@ impl Terminal {
     /// The terminal of this process. `what` is what only a person may do, as in `acceptance`.
     ///
     /// # Errors
-    /// [`Refused`](crate::error::Kind::Refused) inside a run, and where standard input or standard error is no terminal or
-    /// there is none to open: a pipe (`yes |`) answers nothing.
+    /// [`Refused`](crate::error::Kind::Refused) inside a run, and where one of the three streams is no terminal or there is
+    /// none to open: a pipe (`yes |`) answers nothing, and what is decided about has to stand where the person looks.
     pub fn open(what: &str) -> Result<Self> {
         outside_of_runs(what)?;
         let refused = || {
             Error::refused(format!("{what} needs a person at a terminal"))
                 .hint("type it in a terminal of your own, without a pipe or a redirection")
         };
-        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() || !io::stderr().is_terminal() {
             return Err(refused());
         }
         let terminal =
@@ -50,11 +50,12 @@ impl Terminal {
     }
 }
 
-/// Refuses what a run may not do: by the mark in its environment, and by what this process descends from.
+/// Refuses what a run may not do, neither about itself nor about another one: by the mark in its environment, and by
+/// what this process descends from.
 pub fn outside_of_runs(what: &str) -> Result<()> {
-    let is_marked = env::var_os(process::RUN_MARKER).is_some_and(|value| !value.is_empty());
-    if is_marked || process::descends_from_a_run() {
-        return Err(Error::refused(format!("a run cannot do this: {what} is a person's")));
+    match ancestry::inside_a_run(&process::clean_environment()) {
+        None => Ok(()),
+        Some(why) => Err(Error::refused(format!("{what} is a person's: {why}"))
+            .hint("open a terminal of your own and type it there")),
     }
-    Ok(())
 }

@@ -58,6 +58,9 @@ pub struct Part {
     pub is_executable: bool,
     /// Of its bytes.
     pub digest: Digest,
+    /// The version of a program, as what lies around it says: for a person to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// How the file was when it was read; `None` where a later write might look the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,

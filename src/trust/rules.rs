@@ -17,6 +17,10 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The file for agents that prompts quote.
 pub const INSTRUCTIONS: &str = "AGENTS.md";
 
+/// What to do where the ref of `policy.from` is gone.
+const GONE: &str = "bring the ref back (`git fetch`, `git branch`), or name another one under `policy.from`, and type \
+                    `git orchestrator trust --revoke` before you accept that";
+
 /// Where the rules are.
 pub struct Rules<'a> {
     repository: &'a Repository,
@@ -44,8 +48,14 @@ impl<'a> Rules<'a> {
         Self { repository, source: Source::Place(place) }
     }
 
-    /// The names of the files that a repository may bring, with what they are.
-    pub fn names() -> impl Iterator<Item = (Kind, PathBuf)> {
+    /// The names of the files that a repository may bring, with what they are. Where the ref that they are read from is
+    /// gone, the table stands for all of them: one thing is missing, and it is said once.
+    pub fn listed(&self) -> impl Iterator<Item = (Kind, PathBuf)> {
+        let is_gone = matches!(self.source, Source::Commit(Err(_)));
+        Self::names().filter(move |(kind, _)| !is_gone || *kind == Kind::Table)
+    }
+
+    fn names() -> impl Iterator<Item = (Kind, PathBuf)> {
         [(Kind::Table, PathBuf::from(load::FILE_NAME)), (Kind::Instructions, PathBuf::from(INSTRUCTIONS))]
             .into_iter()
             .chain(role::NAMES.iter().map(|role| (Kind::Skill, skill_of(role))))
@@ -62,7 +72,7 @@ impl<'a> Rules<'a> {
                 let bytes = files::read_open(file, &path, max)?;
                 Ok(Some(Read { bytes, meta: Some(meta) }))
             }
-            Source::Commit(Err(why)) => Err(Error::failed(why.clone())),
+            Source::Commit(Err(why)) => Err(Error::failed(why.clone()).hint(GONE)),
             Source::Commit(Ok(commit)) => {
                 use std::os::unix::ffi::OsStrExt as _;
                 let bytes = self.repository.blob_at(commit, relative.as_os_str().as_bytes(), max)?;

@@ -9,12 +9,19 @@ use std::path::Path;
 
 use super::lock;
 use crate::git::{Repository, workspace};
-use crate::process::ancestry;
+use crate::process::{self, ancestry};
 use crate::store::layout::Layout;
 
 /// Whether it comes from a run.
 pub fn is_our_own(repository: &Repository, layout: &Layout) -> bool {
     is_in_a_workspace(repository) || is_below_the_worker(layout)
+}
+
+/// Why this is the inside of a run, as a sentence, by every witness there is; `None` if it is not. What cannot be told
+/// counts as one: for whoever asks whether something may be opened.
+pub fn inside(repository: &Repository, layout: &Layout) -> Option<String> {
+    let witness = || crate::ancestry::inside_a_run(&process::clean_environment());
+    witness().or_else(|| is_our_own(repository, layout).then(|| "this is the inside of a run".to_owned()))
 }
 
 /// The hook was called in a checkout that was made for runs.

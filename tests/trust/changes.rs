@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::support::terminal::yes;
 use crate::support::{PROGRAM, Scene, TESTER_ON_COMMIT, text, wait_for};
 use crate::{accepted, nothing_began, runs, table, unaccepted};
 
@@ -142,6 +143,76 @@ fn a_program_that_was_replaced_starts_nothing() {
     scene.commit("b", "1", "two");
     wait_for("the worker to have looked", || (scene.newest()["state"] == "held").then_some(()));
     assert!(scene.newest()["reason"].as_str().unwrap().contains("bin/codex-script changed"), "{}", scene.newest());
+}
+
+#[test]
+fn a_program_that_was_updated_takes_one_look_and_one_answer() {
+    let mut scene = Scene::new();
+    let package = scene.path("bin/lib");
+    let codex = package.join("codex-script");
+    let update = |version: &str| {
+        fs::create_dir_all(&package).unwrap();
+        fs::write(package.join("package.json"), format!("{{\"version\":\"{version}-linux-x64\"}}")).unwrap();
+        Scene::script(&codex, &format!("#!/bin/sh\n# {version}\nexit 1\n"));
+    };
+    update("0.169.0");
+    scene.set("GIT_ORCHESTRATOR_CODEX", &codex);
+    scene.write("triggers.yaml", &table());
+    scene.install();
+    update("0.170.0");
+    scene.commit("a", "1", "one");
+    wait_for("the worker to have looked", || (scene.newest()["state"] == "held").then_some(()));
+    let what = format!(
+        "the program {} changed (0.169.0 to 0.170.0), and nobody has accepted it; nothing else changed",
+        codex.display()
+    );
+    assert_eq!(scene.newest()["reason"], format!("not trusted: {what} · git orchestrator trust"));
+    let status = scene.ok(&["status"]);
+    assert!(status.contains(&format!("not trusted: {what} · git orchestrator trust")), "{status}");
+    let doctor = text(&scene.run(&["doctor"]).stdout);
+    assert!(doctor.contains(&what) && doctor.contains("1 run is held until the rules are accepted"), "{doctor}");
+    assert!(!doctor.contains("git orchestrator retry"), "a retry would be held again: {doctor}");
+    let mut asked = 0;
+    let said = scene.at_terminal(&scene.top, &["trust"], |_, word| {
+        asked += 1;
+        word.to_owned()
+    });
+    assert_eq!((said.code, asked), (0, 1), "{}", said.text);
+    for part in
+        ["-version 0.169.0, sha256 ", "+version 0.170.0, sha256 ", "only the program changed", "1 held run goes on"]
+    {
+        assert!(said.text.contains(part), "{part}: {}", said.text);
+    }
+    assert!(said.text.lines().count() <= 12, "one short screen: {}", said.text);
+    // Together with anything else it is no update of a program.
+    update("0.171.0");
+    scene.write("AGENTS.md", "Otherwise.\n");
+    let said = scene.at_terminal(&scene.top, &["trust"], yes);
+    assert!(said.code == 0 && !said.text.contains("only the program"), "{}", said.text);
+}
+
+#[test]
+fn a_ref_that_is_gone_is_one_thing_that_is_missing() {
+    let scene = unaccepted();
+    scene.write("triggers.yaml", &table().replace("policy:\n", "policy:\n  from: refs/heads/main\n"));
+    scene.git(&["commit", "--quiet", "-am", "from main"]);
+    scene.install();
+    scene.git(&["checkout", "--quiet", "-b", "other"]);
+    scene.git(&["branch", "--quiet", "-D", "main"]);
+    scene.commit("a", "1", "one");
+    nothing_began(&scene, 1);
+    let said = scene.at_terminal(&scene.top, &["trust"], |_, _| unreachable!());
+    assert_eq!((said.code, said.text.matches("there is no refs/heads/main").count()), (3, 2), "{}", said.text);
+    assert!(said.text.contains("bring the ref back"), "{}", said.text);
+    assert!(!text(&scene.run(&["trust", "--diff"]).stderr).contains("asks whether"));
+    // Names that only look like it are not it.
+    scene.git(&["branch", "refs/heads/main"]);
+    scene.git(&["tag", "main"]);
+    scene.commit("a", "2", "two");
+    nothing_began(&scene, 1);
+    scene.git(&["branch", "main", "HEAD~1"]);
+    scene.commit("a", "3", "three");
+    assert_eq!(scene.status()["trust"]["state"], "trusted");
 }
 
 #[test]
