@@ -1,10 +1,10 @@
 //! Whether this process is the inside of a run: what only a person may do (approve, trust) is refused there.
 //!
-//! Two witnesses, either of which is enough. The environment carries [`RUN_MARKER`] into everything that a run starts;
+//! Three witnesses, each of which is enough. The environment carries [`RUN_MARKER`] into everything that a run starts;
 //! a run can remove it from what it starts itself, but not from its ancestors: their first environment and their
 //! command lines are the kernel's to tell. An ancestor that is a worker, or the child that a worker contains, says the
-//! same. A process whose parent died does not get away by that: the worker adopts it (Linux). Where the ancestors cannot be
-//! told, the answer is yes: what cannot be asked is a no to whoever wants to decide.
+//! same. A process whose parent died does not get away by that: the worker adopts it (Linux). Where the worker died too,
+//! the control group of the run is left, if runs have one here. Where the ancestors cannot be told, the answer is yes: what cannot be asked is a no to whoever wants to decide.
 //!
 //! It is no sandbox. What the system runs on a run's behalf (a service manager, `at`) has other ancestors: the sandbox
 //! and the policy keep a run from asking for that.
@@ -13,7 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::process::{CONTAIN_COMMAND, Environment, RUN_MARKER};
+use crate::process::{CONTAIN_COMMAND, Environment, RUN_MARKER, is_in_a_family};
 
 /// What the program's file is called; a copy of a release may carry more (`git-orchestrator-0.2`).
 const PROGRAM: &str = "git-orchestrator";
@@ -46,6 +46,9 @@ pub fn inside_a_run(environment: &Environment) -> Option<String> {
     if environment.contains_key(OsStr::new(RUN_MARKER)) {
         return Some(format!("this is the inside of a run ({RUN_MARKER} is set)"));
     }
+    if is_in_a_family() {
+        return Some("this is the inside of a run (its control group is a run's)".to_owned());
+    }
     match ancestors() {
         Ok(ancestors) => ancestors.iter().find_map(witness),
         Err(why) => Some(format!("whether this is the inside of a run cannot be told: {why}")),
@@ -61,7 +64,8 @@ fn witness(ancestor: &Ancestor) -> Option<String> {
     let words = ancestor.arguments.get(1).map(OsString::as_os_str);
     let is_command = words.is_some_and(|word| word == WORKER_COMMAND || word == CONTAIN_COMMAND);
     let names = [ancestor.program.as_deref(), ancestor.arguments.first().map(OsString::as_os_str)];
-    let is_ours = names.into_iter().flatten().any(is_our_program);
+    let is_this = ancestor.program.is_some() && ancestor.program == std::env::current_exe().ok().map(Into::into);
+    let is_ours = is_this || names.into_iter().flatten().any(is_our_program);
     (is_command && is_ours).then(|| format!("this is the inside of a run (process {id} above it is a worker)"))
 }
 

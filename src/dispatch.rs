@@ -27,7 +27,7 @@ use crate::triggers::{Coalesce, Source, Table, Vocabulary, load};
 use crate::trust;
 use crate::trust::hook::Basis;
 pub use crate::trust::vocabulary;
-use crate::worker::{lock, own};
+use crate::worker::{deeds, lock, own};
 
 /// The table's file name, at the top of the worktree.
 pub const TABLE: &str = load::FILE_NAME;
@@ -85,10 +85,14 @@ pub fn table_bytes(repository: &Repository) -> Result<Option<Vec<u8>>> {
     files::read(&repository.home().join(TABLE), TABLE_BYTES_MAX)
 }
 
-/// Whether a hook is to do nothing at all, because a person said so; or inside a run of ours, where it starts nothing, but
-/// a gate is asked all the same: no variable that something left in the environment opens one.
-pub fn is_silenced(hook: Option<Hook>) -> bool {
-    is_set("GIT_ORCHESTRATOR_SKIP") || is_set(process::RUN_MARKER) && hook != Some(Hook::PrePush)
+/// Whether a hook is to do nothing at all, because a person said so.
+pub fn is_silenced() -> bool {
+    is_set("GIT_ORCHESTRATOR_SKIP")
+}
+
+/// Whether the environment says that this is the inside of a run: a hook starts nothing there, and says nothing.
+pub fn is_inside_a_run() -> bool {
+    is_set(process::RUN_MARKER)
 }
 
 fn is_set(variable: &str) -> bool {
@@ -124,8 +128,16 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
         }
         Report::Push(_) | Report::Event(_) | Report::Nothing => None,
     };
+    if let Report::Push(push) = &report
+        && hook == Hook::PrePush
+        && refusal.is_none()
+        && layout.exists()
+        && (is_inside_a_run() || own::is_our_own(&repository, &layout))
+    {
+        remembered(deeds::remember_push(&layout, push.refs()));
+    }
     let is_waited_for = match &accepted {
-        _ if is_set(process::RUN_MARKER) => false,
+        _ if is_inside_a_run() => false,
         Some(table) => table.starts_on(hook),
         None => objection.is_some() && may_listen,
     };
@@ -138,7 +150,7 @@ pub fn dispatch(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read, ow
     let said = match accepted {
         Some(table) => start(parts, &table, objection, repository, &layout, own_program)?,
         None => match objection.filter(|_| is_waited_for) {
-            Some(objection) => hold(&parts, objection, &layout)?,
+            Some(objection) => hold(parts, objection, &repository, &layout)?,
             None => None,
         },
     };
@@ -214,9 +226,10 @@ fn start(
             plan.hold(&trust::reason(objection));
         }
     }
-    if !plans.is_empty() && own::is_our_own(&repository, layout) {
-        plans.clear();
-    }
+    plans.retain({
+        let is_a_run_s = is_a_run_s(!plans.is_empty(), &repository, layout);
+        move |plan| !is_a_run_s(&plan.event)
+    });
     // Nothing of git is read from here on: what its packs take of the memory goes before the rest of the program comes.
     drop(repository);
     if !plans.is_empty() {
@@ -241,10 +254,45 @@ fn start(
     }))
 }
 
+/// Whether an event is a run's own doing, which starts nothing. `is_asked`: there is something that would start.
+fn is_a_run_s<'a>(is_asked: bool, repository: &Repository, layout: &'a Layout) -> impl Fn(&Event) -> bool + 'a {
+    let is_ours = is_asked && own::is_our_own(repository, layout);
+    move |event| {
+        if is_ours {
+            remembered(deeds::remember(layout, event));
+        }
+        is_ours || deeds::is_one(layout, event)
+    }
+}
+
+/// In a run's sandbox nothing can be written here, and the worker looks for itself what the run did.
+fn remembered(done: Result<()>) {
+    if let Err(error) = done {
+        tracing::debug!(error = %error.chain(), "what a run did is not written down");
+    }
+}
+
+/// Writes down what a hook inside a run reports, so that nothing starts by it where no other guard looks.
+pub fn remember(hook: Hook, arguments: &[OsString], stdin: &mut dyn io::Read) -> Result<()> {
+    let here = env::current_dir().context(|| "cannot tell the current directory")?;
+    let repository = Repository::discover(&here, true)?;
+    let layout = Layout::new(&repository.home());
+    if !layout.exists() {
+        return Ok(());
+    }
+    match observe::observe(hook, arguments, stdin, &repository, Timestamp::now())? {
+        Report::Event(event) => deeds::remember(&layout, &event),
+        Report::Push(_) | Report::Nothing => Ok(()),
+    }
+}
+
 /// Makes events durable where no table is accepted: which rows they match is looked up once one is.
-fn hold(parts: &Parts, objection: String, layout: &Layout) -> Result<Option<Notice>> {
+fn hold(parts: Parts, objection: String, repository: &Repository, layout: &Layout) -> Result<Option<Notice>> {
+    let mut events = parts.events;
     // What changes nothing (a branch is deleted) starts nothing by any table.
-    let events: Vec<_> = parts.events.iter().filter(|event| event.change.is_some()).collect();
+    events.retain(|event| event.change.is_some());
+    let is_a_run_s = is_a_run_s(!events.is_empty(), repository, layout);
+    events.retain(|event| !is_a_run_s(event));
     if events.is_empty() {
         return Ok(None);
     }
@@ -252,7 +300,7 @@ fn hold(parts: &Parts, objection: String, layout: &Layout) -> Result<Option<Noti
     for event in &events {
         spool::hold(layout, event)?;
     }
-    let one = |event: &&Event| Queued {
+    let one = |event: &Event| Queued {
         commit: event.commit().map_or("", |commit| commit.short()).to_owned(),
         admitted: Vec::new(),
         held: vec!["all rows".to_owned()],

@@ -339,6 +339,18 @@ fn parse_stat(id: i32, stat: &str) -> Option<Process> {
     Some(Process { id, parent, session, state, adopted: false })
 }
 
+/// Whether this process is in the control group of a run, where runs have one. Linux only; elsewhere it is in none.
+#[cfg(target_os = "linux")]
+pub fn is_in_a_family() -> bool {
+    std::fs::read_to_string("/proc/self/cgroup").is_ok_and(|groups| cgroup::names_a_family(&groups))
+}
+
+/// See the one for Linux.
+#[cfg(not(target_os = "linux"))]
+pub fn is_in_a_family() -> bool {
+    false
+}
+
 /// What a short call left.
 #[derive(Debug)]
 pub struct Captured {

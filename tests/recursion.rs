@@ -86,6 +86,107 @@ fn the_place_alone_is_enough() {
     assert_eq!(scene.git(&["log", "-1", "--format=%s", "work"]).trim(), "Merge branch 'side' into work");
 }
 
+/// A runtime that does this in the run's checkout, as no sandbox of ours would let it, without the marker.
+fn with_runtime(scene: &mut Scene, body: &str) {
+    let (fake, codex) = (scene.path("bin/fake"), support::codex().unwrap().canonicalize().unwrap());
+    let script = format!(
+        "#!/bin/sh\ncase $1 in --version) echo codex-cli 0.169.0;; app-server | exec) {body}; exit 3;; *) exec '{}' \"$@\";; esac\n",
+        codex.display()
+    );
+    Scene::script(&fake, &script);
+    scene.set("GIT_ORCHESTRATOR_CODEX", fake);
+    scene.provider("http://127.0.0.1:9/v1");
+    scene.trust();
+}
+
+/// No marker, an ordinary worktree, and nobody alive: what a run made in its checkout, with no hook that told anybody, is
+/// known by its id when it is reported from elsewhere. What a person does with it afterwards is the person's.
+#[test]
+fn the_recorded_ids_alone_are_enough() {
+    if support::codex().is_none() {
+        return;
+    }
+    let mut scene = scene();
+    let made = scene.path("made");
+    let commit = "git -c core.hooksPath=/dev/null -c user.name=R -c user.email=r@x commit -q --allow-empty";
+    let body = format!(
+        "cd {} && env -i PATH=/usr/local/bin:/usr/bin:/bin GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 sh -c \
+         '{commit} -m made; git rev-parse HEAD >{}'",
+        scene.top.join(".git/orchestrator/worktrees/tester").display(),
+        made.display()
+    );
+    with_runtime(&mut scene, &body);
+    scene.commit("a", "1", "by the person");
+    scene.wait();
+    support::wait_for("the worker to end", || scene.processes().is_empty().then_some(()));
+    scene.ok(&["pause"]);
+    let made = fs::read_to_string(made).unwrap().trim().to_owned();
+    let before = runs(&scene);
+    let post_commit = || {
+        let output = scene.command(scene.top.join(".git/hooks/post-commit")).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    // `reset` calls no hook.
+    scene.git(&["reset", "--quiet", "--hard", &made]);
+    assert_eq!(post_commit(), "");
+    assert_eq!(runs(&scene), before);
+    // The same, about a commit of the person's.
+    scene.git(&["-c", "core.hooksPath=/dev/null", "commit", "--quiet", "--allow-empty", "-m", "by the person"]);
+    assert!(post_commit().contains("tester queued"));
+    // And what the person does with the run's commit: a merge and a push.
+    scene.git(&["reset", "--quiet", "--hard", &format!("{made}~1")]);
+    let before = runs(&scene);
+    scene.git(&["merge", "--quiet", "--ff-only", &made]);
+    assert_eq!(runs(&scene), before + 1, "the merge is the person's");
+    scene.git(&["push", "--quiet", scene.path("server.git").to_str().unwrap(), "HEAD:refs/heads/sent"]);
+    assert_eq!(runs(&scene), before + 2, "and so is the push");
+}
+
+/// A run that the hook could not know for one: before it begins, the worker knows whose deed it is.
+#[test]
+fn what_was_queued_before_the_id_was_known_never_begins() {
+    let scene = scene();
+    scene.ok(&["pause"]);
+    let (made, said) = scene.commit("a", "1", "one");
+    assert!(said.contains("queued"), "{said}");
+    let deeds = scene.top.join(".orchestrator/state/deeds");
+    fs::create_dir_all(&deeds).unwrap();
+    support::wait_for("it to be written down", || fs::File::create(deeds.join(format!("commit-{made}"))).ok());
+    scene.ok(&["resume"]);
+    scene.wait();
+    let run = scene.newest();
+    assert_eq!((run["state"].as_str(), run["attempt"].as_u64()), (Some("cancelled"), Some(0)), "{run}");
+    assert!(run["reason"].as_str().unwrap().contains("a run did this"), "{run}");
+}
+
+/// A push out of a run that comes back by a process which has neither the marker nor the run above it, as behind a server:
+/// the id is what is left. A later push of a person's is none of it.
+#[test]
+fn a_push_that_comes_back_without_a_trace_is_known_by_its_id() {
+    let scene = scene();
+    scene.write("triggers.yaml", &TABLE.replace("pre-push", "post-receive"));
+    scene.trust();
+    scene.ok(&["pause"]);
+    let server = scene.path("receive");
+    // Everything that git and a run put into the environment is gone.
+    let clean = "exec env -i PATH=/usr/local/bin:/usr/bin:/bin GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 HOME=";
+    Scene::script(&server, &format!("#!/bin/sh\n{clean}'{}' git-receive-pack \"$@\"\n", scene.path("home").display()));
+    let push = |reference: &str, marker: Option<&str>| {
+        let mut git = scene.command("git");
+        git.args(["push", "--quiet", "--receive-pack"]).arg(&server).arg(&scene.top).arg(format!("HEAD:{reference}"));
+        let output = git.envs(marker.map(|marker| ("GIT_ORCHESTRATOR_RUN", marker))).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        runs(&scene)
+    };
+    // On no branch yet, so that each push brings something.
+    scene.git(&["checkout", "--quiet", "--detach"]);
+    scene.git(&["-c", "core.hooksPath=/dev/null", "commit", "--quiet", "--allow-empty", "-m", "one"]);
+    assert_eq!(push("refs/heads/by-a-run", Some("1")), 0);
+    scene.git(&["-c", "core.hooksPath=/dev/null", "commit", "--quiet", "--allow-empty", "-m", "two"]);
+    assert_eq!(push("refs/heads/by-a-person", None), 1);
+}
+
 /// No marker, and in the person's own worktree: started by something that the worker started, in a session of its own,
 /// whose parent is gone.
 #[test]

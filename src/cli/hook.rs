@@ -28,6 +28,15 @@ pub fn main(call: &[OsString]) -> ExitCode {
     if dispatch::is_silenced(call.first().and_then(|name| dispatch::hook_named(name))) {
         return ExitCode::SUCCESS;
     }
+    // A gate is asked all the same: no variable that something left in the environment opens one.
+    let hook = call.first().and_then(|name| dispatch::hook_named(name));
+    if dispatch::is_inside_a_run() && hook != Some(Hook::PrePush) {
+        if let Some((hook, arguments)) = hook.zip(call.get(1..)) {
+            // It may not be possible there, and nobody is to hear of it.
+            dispatch::remember(hook, arguments, &mut io::stdin().lock()).ok();
+        }
+        return ExitCode::SUCCESS;
+    }
     if let Some((first, call)) = call.split_first()
         && first == FROM_TEMPLATE
     {

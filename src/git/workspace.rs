@@ -26,6 +26,9 @@ use crate::text;
 /// How often files that an untracked `.gitignore` hides are looked for, each time below the last.
 const UNHIDE_ROUNDS: usize = 16;
 
+/// The largest log of a workspace's HEAD that is read, in bytes: each run adds a line or two.
+const LOG_BYTES_MAX: u64 = 16 << 20;
+
 /// A checkout that is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
@@ -340,6 +343,37 @@ fn registrations(common: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
         }
     }
     Ok(found)
+}
+
+/// The commits that were made in workspaces, as the logs of their HEADs tell. We only ever reset a workspace, so that
+/// whatever else moved it was a run's doing; what only moved it to a commit that was there made none. Where refs are not
+/// kept in files, nothing is told.
+pub fn commits_made(repository: &Repository) -> Result<BTreeSet<Oid>> {
+    let mut made = BTreeSet::new();
+    for (registration, _) in registrations(repository.common_directory())? {
+        let log = files::read(&registration.join("logs/HEAD"), LOG_BYTES_MAX)?.unwrap_or_default();
+        made.extend(log.split(|byte| *byte == b'\n').filter_map(made_by));
+    }
+    Ok(made)
+}
+
+/// The commit that an entry of a log (`old new who when<TAB>what`) says was made.
+fn made_by(entry: &[u8]) -> Option<Oid> {
+    let tab = entry.iter().position(|byte| *byte == b'\t')?;
+    let (ids, what) = (entry.get(..tab)?, entry.get(tab + 1..)?);
+    let what = String::from_utf8_lossy(what);
+    let (action, rest) = what.split_once(':')?;
+    let is_made = match action.split(' ').next()? {
+        "commit" | "revert" | "am" => true,
+        "cherry-pick" => rest.trim() != "fast-forward",
+        "merge" | "pull" => {
+            what.contains(": Merge made by the '") || action.ends_with(')') && !rest.contains("-forward")
+        }
+        "rebase" => !action.ends_with("(start)") && !action.ends_with("(finish)") && !rest.contains("-forward"),
+        _ => false,
+    };
+    let new = ids.split(|byte| *byte == b' ').nth(1).filter(|_| is_made)?;
+    Oid::parse(std::str::from_utf8(new).ok()?).ok().flatten()
 }
 
 pub(super) fn registration_of(common: &Path, path: &Path) -> Result<Option<PathBuf>> {

@@ -17,7 +17,18 @@ use uuid::Uuid;
 
 use super::bounds::Bounds;
 
+/// How the name of each group begins.
 const PREFIX: &str = "git-orchestrator-";
+
+/// Whether a process in these groups (a file `/proc/ID/cgroup`) belongs to a family: no process leaves its group by itself.
+#[cfg(any(target_os = "linux", test))]
+pub(super) fn names_a_family(groups: &str) -> bool {
+    let is_ours = |name: &str| {
+        let digits = name.strip_prefix(PREFIX).unwrap_or_default();
+        digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    groups.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|path| path.split('/').any(is_ours))
+}
 
 /// A directory that is younger may not be locked yet by who made it.
 const SETTLED: Duration = Duration::from_secs(60);
@@ -227,6 +238,21 @@ impl<'a> Mount<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_of_a_family_is_told_by_its_groups() {
+        let id = "0190a0b1c2d3e4f50190a0b1c2d3e4f5";
+        for inside in
+            [format!("0::/user.slice/app.slice/{PREFIX}{id}\n"), format!("8:pids:/\n4:memory:/{PREFIX}{id}/a:b\n")]
+        {
+            assert!(names_a_family(&inside), "{inside}");
+        }
+        for outside in
+            ["", "0::/\n", "0::/app.slice/git-orchestrator-worker.service\n", "0::/x/git-orchestrator-0.2.scope\n"]
+        {
+            assert!(!names_a_family(outside), "{outside}");
+        }
+    }
 
     #[test]
     fn a_hybrid_system_has_its_controllers_in_the_older_hierarchies() {

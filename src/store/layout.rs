@@ -88,6 +88,11 @@ impl Layout {
         self.state().join("held")
     }
 
+    /// What runs did to the repository, by its ids.
+    pub fn deeds(&self) -> PathBuf {
+        self.state().join("deeds")
+    }
+
     /// The ledger.
     pub fn ledger(&self) -> PathBuf {
         self.state().join("ledger.db")
@@ -124,8 +129,15 @@ impl Layout {
     /// Refuses a link where one of our directories is to be. A commit can bring one along, since git takes what it
     /// ignores for expendable; writing or removing through it would reach anywhere.
     pub fn refuse_links(&self) -> Result<()> {
-        for directory in [self.root.clone(), self.state(), self.spool(), self.held(), self.runs(), self.all_artifacts()]
-        {
+        for directory in [
+            self.root.clone(),
+            self.state(),
+            self.spool(),
+            self.held(),
+            self.deeds(),
+            self.runs(),
+            self.all_artifacts(),
+        ] {
             match std::fs::symlink_metadata(&directory) {
                 Ok(meta) if meta.is_symlink() => {
                     return Err(Error::refused(format!("{} is a link, not a directory of ours", directory.display()))

@@ -46,6 +46,18 @@ pub struct Store {
     key: String,
 }
 
+/// The path without links, as far as it is there: what is not will be made below that.
+fn real(path: &Path) -> PathBuf {
+    let found = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    found.map_or_else(
+        || path.to_path_buf(),
+        |(above, real)| match path.strip_prefix(above) {
+            Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
+            _ => real,
+        },
+    )
+}
+
 /// The person's state directory, by this process's environment.
 pub fn state_home() -> Result<PathBuf> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -67,7 +79,6 @@ impl Store {
     /// # Errors
     /// [`Refused`](crate::error::Kind::Refused) where it would lie inside the repository, whose commits could bring it.
     pub fn below(state_home: &Path, repository: &Repository) -> Result<Self> {
-        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let (place, common_directory) = (real(state_home), real(repository.common_directory()));
         let home = repository.home();
         let worktree = repository.worktree().filter(|top| *top != home);

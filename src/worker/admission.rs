@@ -1,7 +1,7 @@
 //! The second admission, directly before a run begins: what a person accepted says what it may do, whatever the event
 //! found and whatever the ledger holds.
 
-use super::Worker;
+use super::{Worker, deeds};
 use crate::ceiling;
 use crate::error::{Error, Result};
 use crate::policy::admission::Admission;
@@ -16,6 +16,11 @@ impl Worker {
     /// was told so.
     pub(super) fn admitted(&mut self, run: &Run) -> Result<Option<(Run, Copies)>> {
         let job = &run.job;
+        // The hook may have reported it before anybody could know whose deed it was.
+        let events = self.ledger.events_of(run.id)?;
+        if !events.is_empty() && events.iter().all(|event| deeds::is_one(&self.layout, event)) {
+            return self.end(run, Happening::Cancelled, "a run did this: it starts nothing".to_owned());
+        }
         let standing = trust::standing(&self.repository, Some(&job.worktree), &self.environment);
         let copies = match Copies::read(&self.repository, &standing) {
             Ok(copies) => copies,

@@ -6,6 +6,7 @@
 
 mod admission;
 mod choice;
+pub mod deeds;
 mod escalation;
 pub mod execute;
 pub mod keep;
@@ -173,6 +174,7 @@ impl Worker {
 
     /// Removes what the newest run's table says is old.
     fn prune(&self) -> Result<()> {
+        deeds::forget_old(&self.layout)?;
         let Some(newest) = self.ledger.runs(&Filter { limit: Some(1), ..Filter::default() })?.into_iter().next() else {
             return Ok(());
         };
@@ -234,6 +236,7 @@ impl Worker {
         if self.is_needless(run)? {
             return Ok(());
         }
+        self.remember_commits();
         let Some((run, copies)) = self.admitted(run)? else { return Ok(()) };
         let run = &run;
         if let Some(reason) = self.over_budget(run, now).context(|| "cannot read what was spent")? {
@@ -242,13 +245,22 @@ impl Worker {
         }
         let Some((claim, run)) = unless_changed(self.ledger.claim(run.id, now))? else { return Ok(()) };
         tracing::info!(run = %run.id, trigger = %run.job.row.trigger, attempt = run.attempt, "begins");
-        match self.execute(&claim, run, &copies).await {
+        let ended = self.execute(&claim, run, &copies).await;
+        self.remember_commits();
+        match ended {
             Ok(state) => tracing::info!(run = %claim.run, %state, "ends"),
             // Somebody else works on it now: not ours to touch.
             Err(error @ StoreError::StaleClaim { .. }) => tracing::warn!(%error),
             Err(error) => return Err(Error::failed(format!("cannot go on with run {}", claim.run)).because(error)),
         }
         Ok(())
+    }
+
+    /// Writes down which commits were made in workspaces. That it cannot be done is no reason to stop: the other guards hold.
+    fn remember_commits(&self) {
+        if let Err(error) = deeds::remember_commits(&self.layout, &self.repository) {
+            tracing::warn!(error = %error.chain(), "which commits runs made cannot be written down");
+        }
     }
 
     /// Why today's budget does not allow this run, unless a person released it.

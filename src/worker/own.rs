@@ -1,9 +1,10 @@
 //! Whether a run, or this program for a run, made what a hook reports: then it starts nothing.
 //!
-//! Three guards, each of which holds without the others: the marker in the environment
-//! ([`RUN_MARKER`](crate::process::RUN_MARKER), looked at before anything else), the places and names that belong to
-//! runs (their workspaces here, `refs/orchestrator/` in [`observe`](crate::observe)), and the ancestry of the process
-//! that reports it. The last two are asked only about what would be queued.
+//! Guards, each of which holds without the others: the marker in the environment
+//! ([`RUN_MARKER`](crate::process::RUN_MARKER), looked at before anything else), the ids of what runs did
+//! ([`deeds`](super::deeds)), the ancestry of the process that reports it, and the places and names that belong to runs
+//! (their workspaces here, `refs/orchestrator/` in [`observe`](crate::observe)). All but the first are asked only about
+//! what would be queued.
 
 use std::path::Path;
 

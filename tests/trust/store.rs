@@ -119,9 +119,14 @@ fn moved_copied_and_made_anew_it_is_unknown() {
 #[test]
 fn a_store_inside_the_repository_is_none() {
     let mut scene = accepted();
-    scene.set("XDG_STATE_HOME", scene.top.join("state"));
-    let said = scene.at_terminal(&scene.top, &["trust"], |_, _| unreachable!());
-    assert!(said.code == 3 && said.text.contains("inside the repository"), "{}", said.text);
+    // Also by a link, and where it is not there yet.
+    symlink(&scene.top, scene.path("link")).unwrap();
+    for place in [scene.path("link/not/there"), scene.top.join("state")] {
+        scene.set("XDG_STATE_HOME", place);
+        let said = scene.at_terminal(&scene.top, &["trust"], |_, _| unreachable!());
+        assert!(said.code == 3 && said.text.contains("inside the repository"), "{}", said.text);
+    }
+    assert!(!scene.top.join("not").exists());
     assert!(scene.commit("a", "1", "one").1.contains("git orchestrator trust"));
     assert_eq!(runs(&scene), [] as [serde_json::Value; 0]);
 }
