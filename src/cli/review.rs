@@ -166,8 +166,11 @@ pub fn word(standing: Standing) -> &'static str {
 /// The words of a line that a shell would take as they stand: `None` where it would do anything else with them.
 fn words(action: &Action) -> Option<Vec<String>> {
     let Action::Command { line, .. } = action else { return None };
-    let is_plain = |c: char| c.is_alphanumeric() || " '\"-_./:,@%+".contains(c);
-    line.chars().all(is_plain).then(|| shlex::split(line)).flatten()
+    let is_plain = |c: char| c.is_alphanumeric() || " '\"-_./:,@%+=".contains(c);
+    let words = line.chars().all(is_plain).then(|| shlex::split(line)).flatten()?;
+    // In front of a command it assigns, and zsh replaces a word that begins with it by a program's path.
+    let is_name = words.first().is_some_and(|name| !name.contains('='));
+    (is_name && !words.iter().any(|word| word.starts_with('='))).then_some(words)
 }
 
 /// A question, in JSON.
@@ -234,7 +237,10 @@ mod tests {
     fn words_are_told_only_where_a_shell_would_see_the_same() {
         let of = |line: &str| words(&Action::Command { line: line.into(), directory: None });
         assert_eq!(of("npm run 'a b'").unwrap(), ["npm", "run", "a b"]);
-        for line in ["npm ci | sh", "npm $x", "npm *", "A=1 npm", "npm ~", "npm \\x", "npm 'a", "a{b,c}", "npm\tci"] {
+        assert_eq!(of("make 'A=b  c' --d=e").unwrap(), ["make", "A=b  c", "--d=e"]);
+        for line in
+            ["npm ci | sh", "npm $x", "npm *", "A=1 npm", "npm =ls", "npm ~", "npm \\x", "npm 'a", "a{b,c}", "npm\tci"]
+        {
             assert_eq!(of(line), None, "{line}");
         }
     }
