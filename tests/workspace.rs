@@ -248,6 +248,33 @@ fn what_a_former_run_left_is_gone() {
     assert_eq!(snapshot(&outside).len(), 1);
 }
 
+#[test]
+fn the_place_of_a_submodule_is_empty_whatever_a_former_run_put_there() {
+    let f = Fixture::new();
+    let first = f.commit("a", "a");
+    for place in ["module", "deep/module"] {
+        f.git(["update-index", "--add", "--cacheinfo", &format!("160000,{first},{place}")]);
+    }
+    f.git(["commit", "--quiet", "-m", "modules"]);
+    let head = f.git(["rev-parse", "HEAD"]).trim().to_owned();
+    let made = prepare(&f, "tester", &head);
+    let places = workspace::submodules(&f.open(), &made, &repo::environment()).unwrap();
+    assert_eq!(places, [Path::new("deep/module"), Path::new("module")]);
+    for place in ["module", "deep/module"] {
+        git(&made.path, ["init", "--quiet", place]);
+        write(&made.path.join(place).join("file"), "x");
+    }
+    let made = prepare(&f, "tester", &head);
+    for place in ["module", "deep/module"] {
+        assert_eq!(fs::read_dir(made.path.join(place)).unwrap().count(), 0, "{place}");
+    }
+    // A file or a link in such a place is git's to remove.
+    fs::remove_dir(made.path.join("module")).unwrap();
+    symlink("/etc", made.path.join("module")).unwrap();
+    let made = prepare(&f, "tester", &head);
+    assert!(made.path.join("module").symlink_metadata().unwrap().is_dir());
+}
+
 /// What is done to the workspace at this path.
 type Damage<'a> = Box<dyn Fn(&Path) + 'a>;
 

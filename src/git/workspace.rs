@@ -216,6 +216,7 @@ fn fill(git: &Git, path: &Path, registration: &Path, commit: &Oid) -> Result<()>
     run(&["reset", "--hard", "--quiet", commit.as_str(), "--"])?;
     let listed = run(&["ls-files", "-z"])?;
     let tracked: BTreeSet<&[u8]> = listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).collect();
+    empty_submodules(&tracked, path)?;
     remove_unseen(&tracked, path)?;
     for _ in 0..UNHIDE_ROUNDS {
         if !remove_untracked_rules(git, path, registration, &keys, &tracked)? {
@@ -224,6 +225,33 @@ fn fill(git: &Git, path: &Path, registration: &Path, commit: &Oid) -> Result<()>
     }
     run(&["clean", "-ffd", "--quiet"])?;
     Ok(())
+}
+
+/// Empties the places of submodules: what is tracked and a directory. Git leaves alone what lies there, and would go into
+/// a repository that a former run has put into one.
+fn empty_submodules(tracked: &BTreeSet<&[u8]>, path: &Path) -> Result<()> {
+    for place in tracked.iter().map(|name| path.join(OsStr::from_bytes(name))) {
+        let is_empty = || fs::read_dir(&place).is_ok_and(|mut entries| entries.next().is_none());
+        if place.symlink_metadata().is_ok_and(|meta| meta.is_dir()) && !is_empty() {
+            remove_tree(&place)?;
+            fs::create_dir(&place).context(|| format!("cannot create {}", shown(&place)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The places of submodules in the commit that a workspace holds, relative to its top.
+pub fn submodules(repository: &Repository, workspace: &Workspace, environment: &Environment) -> Result<Vec<PathBuf>> {
+    let git = Git::new(environment)?;
+    let path = &workspace.path;
+    let Some(registration) = registration_of(repository.common_directory(), path)? else { return Ok(Vec::new()) };
+    let keys = git.configured_keys(&registration)?;
+    let arguments = ["ls-files", "--stage", "-z"].map(OsStr::new);
+    let listed = git.run(&registration, Some(path), &keys, &arguments)?;
+    // Mode, id and stage, a tab, the path.
+    let submodules = listed.split(|byte| *byte == 0).filter(|entry| entry.starts_with(b"160000 "));
+    let path = |entry: &[u8]| entry.splitn(2, |byte| *byte == b'\t').nth(1).map(OsStr::from_bytes).map(PathBuf::from);
+    Ok(submodules.filter_map(path).collect())
 }
 
 /// Removes from tracked directories what `git clean` never looks at: `.git`, since a repository planted there would

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Commands, RolePolicy, protected};
+use super::{Checkout, Commands, RolePolicy, protected};
 
 /// Something a run is about to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub enum Verdict {
     Escalate,
 }
 
-/// Decides about actions. The rules do no I/O; what persons allowed beyond them is looked up outside this module, around
+/// Decides about actions. The rules do no I/O, but for a look at [`Checkout`]; what persons allowed beyond them is looked up outside this module, around
 /// them.
 pub trait Gatekeeper {
     /// What may happen with this action.
@@ -96,6 +96,13 @@ impl AllowList {
         let root = workspace.to_string_lossy().into_owned();
         self.commands = self.commands.within(&root);
         self.root = Some(root);
+        self
+    }
+
+    /// The same where the disk shows which repository git would work in: in none but the checkout's own.
+    #[must_use]
+    pub fn looking_at(mut self, checkout: Checkout) -> Self {
+        self.commands = self.commands.looking_at(checkout);
         self
     }
 

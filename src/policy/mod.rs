@@ -1,11 +1,12 @@
 //! The allow-list: what may start, what a run may execute, within which limits.
 //!
 //! Values only: the table's loader fills them in, the dispatcher and the worker ask them. What is not listed does not
-//! run. This module does no I/O and knows no runtime: a runtime hands each action to a [`Gatekeeper`] and does what it
-//! is told.
+//! run. This module knows no runtime: a runtime hands each action to a [`Gatekeeper`] and does what it is told. It does no
+//! I/O, but for a look at a [`Checkout`].
 
 pub mod admission;
 pub mod ceiling;
+mod checkout;
 pub mod command;
 pub mod gatekeeper;
 pub mod protected;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::checkout::Checkout;
 pub use self::command::Commands;
 pub use self::gatekeeper::{Action, Decision, Gatekeeper};
 

@@ -78,7 +78,9 @@ pub fn objection(path: &str, root: Option<&str>) -> Option<Objection> {
     let Some(inside) = paths::behind(root, &target).filter(|inside| !inside.is_empty()) else { return outside() };
     let protected = inside.split('/').enumerate().find(|(at, part)| {
         // Windows, and file systems made for it, take no notice of these at the end.
-        let name = part.trim_end_matches(['.', ' ']).to_lowercase();
+        // What follows a colon is a stream of the same file there: `.git::$INDEX_ALLOCATION` is `.git`.
+        let name = part.split_once(':').map_or(*part, |(name, _)| name);
+        let name = name.trim_end_matches(['.', ' ']).to_lowercase();
         let short = name.starts_with("git~");
         short || ANYWHERE.contains(&name.as_str()) || (*at == 0 && AT_TOP.contains(&name.as_str()))
     });
@@ -104,6 +106,8 @@ mod tests {
             ".GIT/config",
             ".git./config",
             "git~1/config",
+            ".git::$INDEX_ALLOCATION/config",
+            "AGENTS.md:stream",
             ".orchestrator/state/ledger.db",
             "triggers.yaml",
             "./triggers.yaml",

@@ -24,8 +24,8 @@ use crate::files;
 use crate::git::readable;
 use crate::git::workspace::{self, Workspace};
 use crate::ids::Digest;
-use crate::policy::Limits;
 use crate::policy::gatekeeper::AllowList;
+use crate::policy::{Checkout, Limits};
 use crate::process;
 use crate::role::Role;
 use crate::run::{Happening, State};
@@ -433,7 +433,9 @@ impl Worker {
         resume: Option<Resume<'_>>,
     ) -> Result<Result<Outcome, Failure>, Ended> {
         let policy = run.job.policy();
-        let rules = AllowList::of(policy).within(&prepared.workspace.path);
+        let top = &prepared.workspace.path;
+        let submodules = workspace::submodules(&self.repository, &prepared.workspace, &self.environment)?;
+        let rules = AllowList::of(policy).within(top).looking_at(Checkout::new(top, submodules));
         let gatekeeper = Permissions::new(&rules, *claim, self.permissions(run)?);
         // What is left of the attempt's time: the second turn does not begin it anew.
         let wall = policy.limits.wall.saturating_sub(prepared.begun.elapsed());

@@ -17,10 +17,13 @@ mod scripts;
 mod sed;
 mod wrappers;
 
+use std::sync::Arc;
+
 use self::interpreters::{INTERPRETERS, base_name, interpreter};
 use self::line::{Simple, Undecidable, Word};
 use self::paths::Places;
 use self::schema::{Objection, Schemas, built_in};
+use super::checkout::Checkout;
 use super::gatekeeper::{Decision, Verdict};
 use crate::text;
 
@@ -86,6 +89,8 @@ pub struct Commands {
     entries: Vec<Vec<String>>,
     /// The absolute path of the workspace, where it is known.
     root: Option<String>,
+    /// What lies there, where that may be looked at.
+    checkout: Option<Arc<Checkout>>,
 }
 
 /// What became of one command: the entry it rests on.
@@ -119,13 +124,19 @@ impl Commands {
                 .all(|word| word.open.is_none() && !word.home)
                 .then(|| words.into_iter().map(|w| w.text).collect())
         };
-        Self { entries: prefixes.into_iter().filter_map(words).collect(), root: None }
+        Self { entries: prefixes.into_iter().filter_map(words).collect(), root: None, checkout: None }
     }
 
     /// The same for a workspace at this absolute path: what leads out of it is not allowed.
     #[must_use]
     pub fn within(self, root: &str) -> Self {
         Self { root: Some(root.to_owned()), ..self }
+    }
+
+    /// The same where the disk shows which repository git would work in: in none but the checkout's own.
+    #[must_use]
+    pub fn looking_at(self, checkout: Checkout) -> Self {
+        Self { checkout: Some(Arc::new(checkout)), ..self }
     }
 
     /// What may happen with this line at the top of the workspace.
@@ -197,6 +208,26 @@ impl Commands {
     }
 
     fn command(&self, words: &[Word], frame: Frame<'_>) -> Judged {
+        let entry = self.by_words(words, frame)?;
+        match self.other_repository(words, frame) {
+            None => Ok(entry),
+            Some(place) => Err(escalate(
+                "other-repository",
+                &format!("git would execute what the repository in `{place}` names in its own configuration"),
+            )),
+        }
+    }
+
+    fn other_repository(&self, words: &[Word], frame: Frame<'_>) -> Option<String> {
+        let (name, arguments) = words.split_first()?;
+        if base_name(&name.text) != "git" {
+            return None;
+        }
+        let arguments: Vec<&str> = arguments.iter().map(|word| word.text.as_str()).collect();
+        self.checkout.as_ref()?.other_repository(frame.directories?, &arguments)
+    }
+
+    fn by_words(&self, words: &[Word], frame: Frame<'_>) -> Judged {
         let Some(name) = words.first() else { return Err(deny("empty", "there is no command in it")) };
         if name.open.is_some() || name.home || name.text.is_empty() {
             return Err(deny("program", "the program's name is not spelled out"));
