@@ -7,7 +7,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 #![expect(clippy::disallowed_methods, reason = "a test plants what it looks for")]
 
+mod further;
 mod guard;
+mod nested;
 mod policy;
 mod snapshot;
 #[path = "../support/mod.rs"]
@@ -20,7 +22,7 @@ use orchestrator::rehearsal::Handle;
 use support::Scene;
 
 /// The runtimes that drive a real Codex.
-pub(crate) const RUNTIMES: &[&str] = &["codex-exec"];
+pub(crate) const RUNTIMES: &[&str] = &["codex-exec", "codex-app-server"];
 
 /// A model whose tools are functions, one that has `apply_patch` too, and one whose only tool is a script.
 pub(crate) const MODELS: &[&str] = &["script-1", "gpt-5.5", "gpt-6.1-sol"];
@@ -95,6 +97,7 @@ pub(crate) fn is_codex_own(path: &Path) -> bool {
         "plugins",
         ".tmp",
         "installation_id",
+        ".sandbox_migration",
         "version.json",
         "models_cache.json",
         "history.jsonl",

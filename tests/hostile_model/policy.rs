@@ -3,12 +3,13 @@
 use std::net::TcpListener;
 use std::path::Path;
 
-use orchestrator::rehearsal::{Sequence, Server};
+use orchestrator::rehearsal::Server;
 use serde_json::Value;
 
+use crate::further;
 use crate::snapshot::{assert_same, snapshot};
 use crate::support::{Scene, codex, wait_for};
-use crate::tricks::{self, Targets, Trick};
+use crate::tricks::{self, Insistent, Targets, Trick};
 use crate::{MODELS, RUNTIMES, SECRETS, VARIABLES, is_codex_own, is_scripted, plant, provide, sent};
 
 const TABLE: &str = "\
@@ -68,9 +69,8 @@ fn attempt(runtime: &str, model: &str, mode: Mode, tricks: impl Fn(&Targets) -> 
         temporary: format!("/tmp/{name}"),
         port: listener.local_addr().unwrap().port(),
     };
-    let tricks: Vec<Trick> = tricks(&targets).into_iter().filter(|trick| trick.is_for(model)).collect();
-    let server =
-        Server::in_background(Sequence::new(tricks::replies(&tricks, is_scripted(model), "no answer"))).unwrap();
+    let tricks: Vec<Trick> = tricks(&targets).into_iter().filter(|trick| trick.is_for(model, runtime)).collect();
+    let server = Server::in_background(Insistent::new(&tricks, is_scripted(model), 8, "no answer")).unwrap();
     plant(&mut scene);
     scene = scene.with_codex(&codex, server.url());
     provide(&scene, server.url(), model);
@@ -107,13 +107,16 @@ fn attempt(runtime: &str, model: &str, mode: Mode, tricks: impl Fn(&Targets) -> 
         let allowed: Vec<_> = record.iter().filter(allowed).map(|activity| &activity["action"]).collect();
         assert!(!sent.contains(secret), "{what}: the secret of {place} came back; allowed was {allowed:?}");
     }
+    let mut untold = Vec::new();
     for Trick { mark, .. } in &tricks {
         let told = |activity: &&Value| activity.to_string().contains(mark);
         let all: Vec<&Value> = record.iter().filter(told).collect();
-        assert!(!all.is_empty(), "{what}: nothing in the record tells of {mark}");
+        if all.is_empty() {
+            untold.push(mark);
+        }
         let ran = all.iter().find(|activity| {
-            activity["type"] == "command-finished" && activity["status"] != "declined"
-                || activity["type"] == "patch-finished"
+            let is_end = activity["type"] == "command-finished" || activity["type"] == "patch-finished";
+            is_end && activity["status"] != "declined"
                 || activity["type"] == "decided" && activity["decision"]["verdict"] == "allow"
         });
         assert!(!mode.is_refused || ran.is_none(), "{what}: {mark} was not refused: {ran:?}");
@@ -121,6 +124,7 @@ fn attempt(runtime: &str, model: &str, mode: Mode, tricks: impl Fn(&Targets) -> 
             assert!(decided["decision"]["rule"].as_str().is_some_and(|rule| !rule.is_empty()), "{decided}");
         }
     }
+    assert!(untold.is_empty(), "{what}: nothing in the record tells of {untold:?}: {record:#?}");
 }
 
 /// What a run works in is as it was committed, hooks of the repository included.
@@ -165,4 +169,24 @@ fn patches_stay_in_the_workspace_and_off_what_is_protected() {
 #[test]
 fn there_is_no_other_tool() {
     for_all(true, tricks::tools);
+}
+
+#[test]
+fn further_deeds_are_refused() {
+    for_all(true, further::deeds);
+}
+
+#[test]
+fn nothing_is_read_by_another_way() {
+    for_all(false, further::reads);
+}
+
+#[test]
+fn patches_that_move_delete_or_hide_are_refused() {
+    for_all(true, further::patches);
+}
+
+#[test]
+fn calls_that_are_none_do_nothing() {
+    for_all(true, further::tools);
 }

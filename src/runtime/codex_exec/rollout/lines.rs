@@ -20,8 +20,14 @@ const CALLS_MAX: usize = 4_096;
 /// How many warnings one turn adds.
 const WARNINGS_MAX: usize = 100;
 
+/// How many scripts of one turn are kept, to tell those apart that came to nothing.
+const SCRIPTS_MAX: usize = 500;
+
 /// What ends a command when it is typed.
 const INTERRUPT: &str = "\u{3}";
+
+/// How much of a tool's name is shown, with its arguments where they could not be read, in characters.
+const TOOL_KEPT: usize = 200;
 
 /// How much of a refusal is shown, in characters.
 const REFUSAL_KEPT: usize = 400;
@@ -74,8 +80,8 @@ enum Asked {
     Command(usize),
     /// A look at the command that runs in this session, or input to it where there is text.
     Poll(Option<usize>, Option<String>),
-    /// JavaScript that calls tools itself.
-    Script,
+    /// JavaScript that calls tools itself; its beginning.
+    Script(String),
     /// Any other tool, by name.
     Other(String),
 }
@@ -99,6 +105,8 @@ pub(super) struct Told {
     pub(super) inputs: Vec<Input>,
     /// How often scripts of the model's name the tool that executes commands.
     pub(super) scripted: usize,
+    /// Those scripts, as far as they are kept.
+    pub(super) scripts: Vec<String>,
     asked: HashMap<String, Asked>,
     sessions: HashMap<String, usize>,
     thread_usage: Option<Usage>,
@@ -171,14 +179,16 @@ impl Told {
             string(payload, "arguments").and_then(|arguments| serde_json::from_str(arguments).ok());
         let argument = |key: &str| arguments.as_ref().and_then(|arguments| arguments.get(key));
         let other = Asked::Other(name.to_owned());
+        // Codex reads more than an object: what it makes of such arguments, its answer tells.
+        let unread = || Asked::Other(format!("{name} {}", string(payload, "arguments").unwrap_or_default()));
         match name {
             "exec_command" => {
                 let line = argument("cmd").and_then(Value::as_str).map(str::to_owned);
-                self.ask(payload, other, line, at);
+                self.ask(payload, unread(), line, at);
             }
             "shell" | "shell_command" | "container.exec" => {
                 let line = argument("command").and_then(joined);
-                self.ask(payload, other, line, at);
+                self.ask(payload, unread(), line, at);
             }
             "write_stdin" => {
                 let session = argument("session_id").map(Value::to_string);
@@ -196,11 +206,16 @@ impl Told {
             let script = string(payload, "input").unwrap_or_default();
             let named = script.matches("exec_command").count();
             self.scripted = self.scripted.saturating_add(named);
+            if named > 0 && self.scripts.len() < SCRIPTS_MAX {
+                self.scripts.push(kept(script));
+            }
             // Codex notes nothing of what a script calls in vain.
             if script.contains("write_stdin") && script.contains("chars") {
                 self.warn(format!("a script of the model's types into a running process: {}", shown(script)));
+            } else if !calls_known_tools(script) {
+                self.warn(format!("a script of the model's calls other tools than it has: {}", shown(script)));
             }
-            Asked::Script
+            Asked::Script(shown(script))
         } else {
             Asked::Other(name.to_owned())
         };
@@ -282,9 +297,9 @@ impl Told {
             }
             (Asked::Poll(None, _) | Asked::Other(_), Some(_)) => {}
             (Asked::Poll(..), None) => self.refused("write_stdin", &said),
-            (Asked::Script, _) => {
+            (Asked::Script(script), _) => {
                 if said.starts_with("Script failed") {
-                    self.warn(format!("a script of the model's failed: {}", shown(&said)));
+                    self.warn(format!("a script of the model's failed: {} · {script}", shown(&said)));
                 }
             }
             (Asked::Other(name), None) => {
@@ -296,7 +311,7 @@ impl Told {
     }
 
     fn refused(&mut self, tool: &str, said: &str) {
-        let tool = text::clipped(tool, 80);
+        let tool = text::clipped(tool, TOOL_KEPT);
         self.warn(format!("a call of `{tool}` came to nothing: {}", shown(said)));
     }
 
@@ -337,7 +352,25 @@ fn is_quiet_success(tool: &str, payload: &Value, said: &str) -> bool {
     }
 }
 
-fn shown(said: &str) -> String {
+/// Whether every tool that a script takes is one of those it is offered, called by its name. Of what a script calls in
+/// vain, and catches, Codex notes nothing.
+fn calls_known_tools(script: &str) -> bool {
+    const KNOWN: &[&str] = &["exec_command", "apply_patch", "update_plan", "write_stdin"];
+    let is_of_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
+    script.match_indices("tools").all(|(at, word)| {
+        let (before, rest) = script.split_at(at);
+        let rest = rest.get(word.len()..).unwrap_or_default();
+        // Part of another word.
+        if before.ends_with(is_of_name) || rest.starts_with(is_of_name) {
+            return true;
+        }
+        let quoted = |quote: &str| rest.strip_prefix('[')?.strip_prefix(quote)?.split_once(quote).map(|(name, _)| name);
+        let named = rest.strip_prefix('.').map(|rest| rest.split(|c| !is_of_name(c)).next().unwrap_or_default());
+        named.or_else(|| quoted("\"")).or_else(|| quoted("'")).is_some_and(|name| KNOWN.contains(&name))
+    })
+}
+
+pub(super) fn shown(said: &str) -> String {
     text::clipped(said.trim(), REFUSAL_KEPT).into_owned()
 }
 

@@ -8,10 +8,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::lines::{Call, End, Told};
+use super::lines::{Call, End, Told, shown};
 use crate::clock::Timestamp;
 use crate::runtime::activity::{Activity, Ran, Status};
 use crate::text;
+
+/// How many scripts are told of that came to nothing.
+const SCRIPTS_TOLD: usize = 100;
 
 /// A command as the stream had it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub(in crate::runtime) struct Streamed {
 
 /// What the stream lacks, in the order in which it ended.
 pub(super) fn missing(told: Told, streamed: &[Streamed]) -> Vec<Activity> {
-    let Told { calls, mut warnings, scripted, .. } = told;
+    let Told { calls, mut warnings, scripted, scripts, .. } = told;
     let pairs = Pairs::of(&calls, streamed);
     let mut found: Vec<(usize, Activity)> = Vec::new();
     let mut order: Vec<usize> = (0..calls.len()).collect();
@@ -66,10 +69,24 @@ pub(super) fn missing(told: Told, streamed: &[Streamed]) -> Vec<Activity> {
         };
         found.push((place(call), finished));
     }
-    warnings.extend(unknown(&pairs, streamed, scripted).map(|message| (usize::MAX, message)));
+    if let Some(message) = unknown(&pairs, streamed, scripted) {
+        warnings.push((usize::MAX, message));
+        let untold = scripts.iter().filter(|script| !streamed.iter().any(|item| names(script, &item.line)));
+        warnings.extend(
+            untold
+                .take(SCRIPTS_TOLD)
+                .map(|script| (usize::MAX, format!("a script that came to nothing: {}", shown(script)))),
+        );
+    }
     found.extend(warnings.into_iter().map(|(place, message)| (place, Activity::Warning { message })));
     found.sort_by_key(|(place, _)| *place);
     found.into_iter().map(|(_, activity)| activity).collect()
+}
+
+/// Whether the script holds this line as a string of JavaScript.
+fn names(script: &str, line: &str) -> bool {
+    let plain = ["'", "\"", "`"].iter().any(|quote| script.contains(&format!("{quote}{line}{quote}")));
+    plain || script.contains(&serde_json::Value::from(line).to_string())
 }
 
 fn place(call: &Call) -> usize {

@@ -309,10 +309,57 @@ fn scripts_that_name_more_commands_than_were_told_are_mentioned() {
     assert_eq!(
         warnings(&missing),
         [
-            "a script of the model's failed: Script failed\nOutput:\nno",
+            "a script of the model's failed: Script failed\nOutput:\nno · await tools.exec_command({cmd: 'a'}); \
+             await tools.exec_command({cmd: 'b'})",
             "scripts of the model's name commands 2 times and Codex told of 1: the record may be incomplete",
         ]
     );
+}
+
+#[test]
+fn scripts_of_which_codex_told_nothing_are_told() {
+    let script = |lines: Lines, id: &str, input: &str| {
+        lines.add("response_item", json!({"type": "custom_tool_call", "name": "exec", "call_id": id, "input": input}))
+    };
+    let lines = script(Lines::default(), "a", "await tools.exec_command({\"cmd\":\"echo \\\"a\\\"\"})");
+    let lines = script(lines, "b", "try { await tools.exec_command({cmd: 'touch x', tty: true}) } catch {}");
+    let missing = lines.missing(&[streamed("item_0", "echo \"a\"", Some(0))]);
+    assert_eq!(
+        warnings(&missing)[1..],
+        ["a script that came to nothing: try { await tools.exec_command({cmd: 'touch x', tty: true}) } catch {}"]
+    );
+}
+
+#[test]
+fn scripts_that_call_what_they_are_not_offered_are_mentioned() {
+    let warned = |script: &str| {
+        let call = json!({"type": "custom_tool_call", "name": "exec", "call_id": "s", "input": script});
+        let output =
+            json!({"type": "custom_tool_call_output", "call_id": "s", "output": "Script completed\nOutput:\n"});
+        let missing = Lines::default().add("response_item", call).add("response_item", output).missing(&[]);
+        warnings(&missing).iter().any(|warning| warning.contains("calls other tools than it has"))
+    };
+    for script in ["await tools.update_plan({})", "tools['apply_patch'](x)", "mytools.x()", "tools2.x()", "text(1)"] {
+        assert!(!warned(script), "{script}");
+    }
+    for script in [
+        "try { await tools.view_image({path: '/x'}) } catch {}",
+        "tools[\"mcp__x__y\"]()",
+        "const t = tools; t.x()",
+        "tools['view' + '_image']()",
+        "tools [x]()",
+        "tools.exec_command.constructor; tools.spawn_agent()",
+    ] {
+        assert!(warned(script), "{script}");
+    }
+}
+
+#[test]
+fn calls_whose_arguments_are_no_object_are_mentioned_with_them() {
+    let call =
+        json!({"type": "function_call", "name": "exec_command", "call_id": "a", "arguments": "[null,\"touch x\"]"});
+    let missing = Lines::default().add("response_item", call).answer("a", "failed to parse").missing(&[]);
+    assert_eq!(warnings(&missing), ["a call of `exec_command [null,\"touch x\"]` came to nothing: failed to parse"]);
 }
 
 #[test]
