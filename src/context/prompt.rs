@@ -187,6 +187,13 @@ fn message(commit: &crate::git::Commit) -> String {
     format!("author: {}\n\n{}", text::one_line(&commit.author.line()), commit.message)
 }
 
+/// What becomes of a command that somebody could allow.
+const UNLISTED: &str = "
+A plain command that is only not listed is refused for now and recorded. Go on without it where you can. Where you
+cannot, do not try other ways to the same end: before you ask for it, say what you need it for, and answer that you could
+not conclude. Then a person is asked, and the run goes on here with what they say.
+";
+
 fn permissions(inputs: &Inputs<'_>) -> String {
     let policy = inputs.job.policy();
     let writes = match policy.sandbox {
@@ -210,6 +217,7 @@ fn permissions(inputs: &Inputs<'_>) -> String {
     if policy.commands.is_empty() {
         out.push_str("- none\n");
     }
+    out.push_str(UNLISTED);
     writeln!(out, "\nThe run ends after {}; answer before, with what you have.", text::duration(policy.limits.wall))
         .ok();
     out
