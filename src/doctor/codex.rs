@@ -43,6 +43,18 @@ pub(super) fn look(place: &Place<'_>, table: Option<&Table>) -> Vec<Finding> {
             let login = if is_rehearsal { "it asks a scripted model" } else { "login or key is there" };
             let message = format!("Codex {} at {}, the sandbox works, {login}", capabilities.version, shown(&found));
             let mut findings = vec![Finding::new(SECTION, Level::Ok, "codex-works", message)];
+            if !capabilities.hides {
+                // A person who only has this Codex has to know what they let in for.
+                let message = format!(
+                    "Codex {} hides nothing from the commands of a run: they can read every file that you can, your keys \
+                     and Codex's own login (auth.json) included, and what they print goes to the model",
+                    capabilities.version
+                );
+                findings.push(
+                    Finding::new(SECTION, Level::Warning, "codex-hides-nothing", message)
+                        .action("use Codex 0.169 or newer on Linux, or let runs start in a container"),
+                );
+            }
             if let Some(why_not) = passed_over.values().next() {
                 let message = format!("runs use codex-exec, which cannot ask before each command: {why_not}");
                 findings.push(

@@ -64,6 +64,7 @@ impl Runtime for BuiltIn {
                 resumes: false,
                 asks: true,
                 sandbox: "none: scripted commands only, each checked against the allow-list".to_owned(),
+                hides: false,
             })
         })
     }

@@ -84,6 +84,8 @@ pub struct Capabilities {
     pub asks: bool,
     /// What confines its commands, in a few words.
     pub sandbox: String,
+    /// Whether what a command has no use for is hidden from it: the person's keys, the runtime's own login.
+    pub hides: bool,
 }
 
 /// What confines one run.

@@ -268,12 +268,19 @@ fn codex_in_all_its_states() {
         (&CODEX.replace("login) exit 0", "login) exit 1"), "codex-login", "problem"),
         (&CODEX.replace("sandbox) echo works", "sandbox) echo no namespaces >&2; exit 1"), "codex-sandbox", "problem"),
         (&CODEX.replace("0.169.0", "0.170.1"), "codex-newer", "note"),
-        (&CODEX.replace("0.169.0", "0.167.0"), "codex-does-not-ask", "note"),
     ] {
         codex(&mut scene, script);
         scene.trust();
         told(&scene, code, level);
     }
+    // An older one is held by its hooks, and by nothing that hides a file.
+    codex(&mut scene, &CODEX.replace("0.169.0", "0.167.0"));
+    scene.trust();
+    let seen = look(&scene);
+    assert_eq!((seen.left(), seen.code), (vec!["codex-hides-nothing", "codex-does-not-ask"], 0), "{seen:?}");
+    let finding = seen.finding("codex-hides-nothing");
+    assert_eq!(finding["level"], "warning", "{finding}");
+    assert!(finding["message"].as_str().unwrap().contains("Codex's own login (auth.json) included"), "{finding}");
     // Nothing waits for ever for a Codex that hangs.
     codex(&mut scene, &CODEX.replace("sandbox) echo works", "sandbox) exec sleep 1000"));
     scene.trust();

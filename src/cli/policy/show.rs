@@ -21,6 +21,13 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// What holds for every role, and no file says.
+const READABLE: [&str; 3] = [
+    "what commands can read: with Codex 0.169 or newer on Linux, the checkout, its",
+    "history, the system and toolchains; with any other, every file that you can, your",
+    "keys and Codex's own login included (`git orchestrator doctor` tells which)",
+];
+
 pub(super) fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     let only = args.role.as_deref().map(Role::find).transpose()?;
     let sources = Sources::here()?;
@@ -47,6 +54,10 @@ pub(super) fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
     }
     for role in &roles {
         show(ui, role)?;
+    }
+    ui.line("")?;
+    for part in READABLE {
+        ui.line(format!("{DIM}{part}{DIM:#}"))?;
     }
     if let Some(path) = sources.ceiling_path() {
         ui.line(format!("\n{DIM}your ceiling: {}{DIM:#}", text::one_line(&path)))?;

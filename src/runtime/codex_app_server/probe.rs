@@ -61,6 +61,7 @@ pub(super) async fn probe(
         resumes: true,
         asks: true,
         sandbox: format!("{}; each command and patch asked for", described(&confinement, sandbox)),
+        hides: true,
     })
 }
 

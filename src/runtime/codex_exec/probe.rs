@@ -37,6 +37,7 @@ pub(super) async fn probe(
         resumes: true,
         asks: true,
         sandbox: described(&confinement, sandbox),
+        hides: confinement.profile().is_some(),
     })
 }
 

@@ -133,7 +133,10 @@ impl Confinement {
                 format!("Codex's own, {} with a permission profile: only listed files are there", mode.as_str())
             }
             Kind::Plain(_) => {
-                format!("Codex's own, plain {}: every file that the person can read is readable", mode.as_str())
+                format!(
+                    "Codex's own, plain {}: commands can read every file that the person can, keys and Codex's login included",
+                    mode.as_str()
+                )
             }
         }
     }
