@@ -249,6 +249,20 @@ async fn scripts_of_the_model_are_asked_about_like_everything_else() {
 }
 
 #[tokio::test]
+async fn a_script_that_uses_what_nobody_is_asked_about_ends_the_turn() {
+    let server = serve([script("text(JSON.stringify(await tools.list_mcp_resources({})))"), says(ANSWER)]);
+    let Some(world) = world(server.url()) else { return };
+    let own = fs::read_to_string(world.path("home/config.toml")).unwrap();
+    world.configure(&format!("{own}\n[features]\ncode_mode = true\ncode_mode_only = true\n"));
+    let left = Left::by(&world).await;
+    let failure = left.end.as_ref().unwrap_err();
+    assert_eq!(failure.class, Class::Sandbox, "{failure}");
+    assert!(failure.message.contains("went ahead without asking"), "{failure}");
+    let tool = Action::Tool { name: "mcp/codex/list_mcp_resources".into() };
+    assert_eq!(left.decided()[0], (tool, Verdict::Deny, "test-rule"));
+}
+
+#[tokio::test]
 async fn tools_that_are_not_offered_do_nothing() {
     let call = |name: &str, arguments: Value| Item::Call { name: name.to_owned(), arguments };
     let items = vec![

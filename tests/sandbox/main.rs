@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test relies on and does not get ends the test")]
 
 mod bounds;
+mod doors;
 mod hidden;
 mod preflight;
 mod protected;
