@@ -35,6 +35,9 @@ const ACTION_CHARS: usize = 60;
 /// The rule of a decision that a person took before.
 const REJECTED_BY_A_PERSON: &str = "rejected-by-a-person";
 
+/// The rule of a decision that nobody is asked about because the question would tell a secret.
+const HOLDS_A_SECRET: &str = "holds-a-secret";
+
 /// The rules of a role, and what persons allowed this run beyond them.
 pub(super) struct Permissions<'a> {
     rules: &'a dyn Gatekeeper,
@@ -53,6 +56,11 @@ impl<'a> Permissions<'a> {
 impl Gatekeeper for Permissions<'_> {
     fn decide(&self, action: &Action) -> Decision {
         let decision = self.rules.decide(action);
+        // A person would have to be shown it, and the ledger to keep it, word for word.
+        if decision.verdict == Verdict::Escalate && holds_secret(action) {
+            let reason = "it holds what looks like a secret, so that nobody can be asked about it".to_owned();
+            return Decision { verdict: Verdict::Deny, rule: HOLDS_A_SECRET.to_owned(), reason };
+        }
         let (Verdict::Escalate, Some(store)) = (decision.verdict, &self.store) else { return decision };
         let deny = |rule: String, reason: String| Decision { verdict: Verdict::Deny, rule, reason };
         // A runtime that asks while it is being answered gets no answer, which is a no.
@@ -78,6 +86,11 @@ impl Gatekeeper for Permissions<'_> {
             }
         }
     }
+}
+
+fn holds_secret(action: &Action) -> bool {
+    let line = described(action);
+    secrets::redacted(&line) != line
 }
 
 /// Who answered, and why, in a few words.

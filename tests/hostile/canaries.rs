@@ -24,17 +24,17 @@ struct Kind {
 
 /// A text with a secret in it, and the part that may not be found.
 #[derive(Clone)]
-struct Canary {
-    kind: String,
-    text: String,
-    secret: String,
+pub(crate) struct Canary {
+    pub(crate) kind: String,
+    pub(crate) text: String,
+    pub(crate) secret: String,
 }
 
 /// The digits of a key of nobody's.
 const KEY: &str = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\nMzEfYyjiWA4R4/M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtCSuYEvu\n";
 
 /// The cases of every shape that is known, and those that are no shape.
-fn canaries() -> Vec<Canary> {
+pub(crate) fn canaries() -> Vec<Canary> {
     let file = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/secrets/kinds.toml")).unwrap();
     let file: File = toml::from_str(&file).unwrap();
     let mut out = Vec::new();

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test's own files")]
 
 mod canaries;
+mod errors;
 mod false_alarms;
 mod keys;
 mod planted;

@@ -71,6 +71,22 @@ fn without_a_word_of_a_person_the_rules_decide() {
 }
 
 #[test]
+fn nobody_is_asked_about_a_line_with_a_secret() {
+    let rules = rules();
+    let claim = Claim { run: crate::ids::RunId::new(), token: 1 };
+    let gatekeeper = Permissions::new(&rules, claim, None);
+    let decide = |line: &str| {
+        let decision = gatekeeper.decide(&command(line));
+        (decision.verdict, decision.rule)
+    };
+    let denied = (Verdict::Deny, HOLDS_A_SECRET.to_owned());
+    assert_eq!(decide(&format!("npm ci --token ghp_{}", "a".repeat(36))), denied);
+    assert_ne!(decide("npm ci --token x"), denied);
+    // What the rules allow or deny anyway stays as it is.
+    assert_eq!(decide(&format!("ls ghp_{}", "a".repeat(36))).0, Verdict::Allow);
+}
+
+#[test]
 fn a_ledger_that_does_not_answer_is_a_no() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = crate::store::ledger::Ledger::open(&dir.path().join("ledger.db")).unwrap();
