@@ -143,6 +143,21 @@ fn the_recorded_ids_alone_are_enough() {
     assert_eq!(runs(&scene), before + 2, "and so is the push");
 }
 
+/// Where what was accepted cannot be used any more, events are kept for later: those of a run are not.
+#[test]
+fn what_a_run_does_is_not_kept_for_later_either() {
+    let scene = scene();
+    let workspace = scene.top.join(".git/orchestrator/worktrees/tester");
+    fs::create_dir_all(workspace.parent().unwrap()).unwrap();
+    scene.git(&["-c", "core.hooksPath=/dev/null", "worktree", "add", "-q", "--detach", workspace.to_str().unwrap()]);
+    scene.ok(&["trust", "--revoke"]);
+    let waiting = || scene.status()["trust"]["held_events"].as_u64();
+    scene.git_in(&workspace, &["commit", "-q", "--allow-empty", "-m", "of a run"]);
+    assert_eq!(waiting(), Some(0));
+    scene.git(&["commit", "-q", "--allow-empty", "-m", "of a person"]);
+    assert_eq!(waiting(), Some(1));
+}
+
 /// A run that the hook could not know for one: before it begins, the worker knows whose deed it is.
 #[test]
 fn what_was_queued_before_the_id_was_known_never_begins() {

@@ -1,6 +1,5 @@
 //! `install` and `uninstall`.
 
-use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use crate::install::accept::Outcome;
 use crate::install::{self, Action, Done, Plan, Report, Request, global};
 use crate::process::Environment;
 use crate::store::layout::{DIRECTORY, Layout};
-use crate::trust::Store;
+use crate::trust::{Store, person};
 use crate::worker::lock;
 use crate::{process, text};
 
@@ -98,7 +97,7 @@ fn accept(ui: &mut Ui, repository: Repository, program: &Path, environment: &Env
     ui.line(format!(
         "{YELLOW}not accepted{YELLOW:#}: {names} did not come from here; until you accept it, nothing starts"
     ))?;
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !person::is_at_terminal() {
         return Ok(false);
     }
     let hand = trust::Hand::read(repository)?;

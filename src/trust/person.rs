@@ -29,7 +29,7 @@ impl Terminal {
             Error::refused(format!("{what} needs a person at a terminal"))
                 .hint("type it in a terminal of your own, without a pipe or a redirection")
         };
-        if !io::stdin().is_terminal() || !io::stdout().is_terminal() || !io::stderr().is_terminal() {
+        if !is_at_terminal() {
             return Err(refused());
         }
         let terminal =
@@ -48,6 +48,11 @@ impl Terminal {
         BufReader::new(reader).read_until(b'\n', &mut answer).context(failed)?;
         Ok(String::from_utf8_lossy(&answer).trim().to_owned())
     }
+}
+
+/// Whether the three standard streams are terminals: what asks only where somebody may be there looks at this first.
+pub fn is_at_terminal() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Refuses what a run may not do, neither about itself nor about another one: by the mark in its environment, and by
