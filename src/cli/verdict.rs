@@ -104,7 +104,8 @@ fn answer(
         confirm(APPROVAL, &format!("Allow run {} to do exactly this, once: {line}\n", run.id.short()))?;
     }
     let at = Timestamp::now();
-    let said = Answer { allowed, who: who(world), why: why.to_owned(), at, expires_at: at.plus(EXPIRES_AFTER) };
+    let why = crate::secrets::redacted(why).into_owned();
+    let said = Answer { allowed, who: who(world), why, at, expires_at: at.plus(EXPIRES_AFTER) };
     let state = world.ledger.answer(run.id, question.number, &said)?;
     artifact::refresh_inbox(&world.layout, &world.ledger)?;
     // It goes on now, if a worker is there.
