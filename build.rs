@@ -21,7 +21,7 @@ fn main() {
 }
 
 /// The version of the C library here; `None` where nobody can tell.
-#[allow(clippy::disallowed_methods, reason = "a build script is no part of the program")]
+#[expect(clippy::disallowed_methods, reason = "a build script is no part of the program")]
 fn glibc() -> Option<(u32, u32)> {
     let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -127,7 +127,7 @@ pub(super) fn asked(
             Asked {
                 action: refusal.action,
                 rule: refusal.decision.rule,
-                why: refusal.decision.reason,
+                why: secrets::redacted(&refusal.decision.reason).into_owned(),
                 said: text::clipped(&secrets::redacted(said), SAID_CHARS).into_owned(),
                 times: refusal.times,
             }
