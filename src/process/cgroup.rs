@@ -49,9 +49,14 @@ struct Parent {
     is_version_2: bool,
 }
 
-/// Whether memory and processes can be held here.
+/// Whether memory and processes can be held here: whether a group can be made, not only whether one should be.
 pub(super) fn available() -> (bool, bool) {
-    let parents = parents();
+    let name = format!("{PREFIX}{}", Uuid::now_v7().simple());
+    let takes_groups = |parent: &Parent| {
+        let directory = parent.directory.join(&name);
+        fs::create_dir(&directory).is_ok() && fs::remove_dir(&directory).is_ok()
+    };
+    let parents: Vec<Parent> = parents().into_iter().filter(takes_groups).collect();
     (parents.iter().any(|parent| parent.memory), parents.iter().any(|parent| parent.processes))
 }
 

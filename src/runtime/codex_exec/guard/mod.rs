@@ -221,7 +221,12 @@ impl Guard {
             return true;
         }
         // A patch in the shape of a command was put to the gatekeeper as that command.
-        let command = self.lines.iter().position(|line| line.contains("apply_patch") || line.contains("applypatch"));
+        let applies = |line: &String| {
+            let mut words = line.split_whitespace();
+            let first = words.next().filter(|first| *first != "cd").or_else(|| words.nth(2));
+            first.is_some_and(|word| ["apply_patch", "applypatch"].contains(&word))
+        };
+        let command = self.lines.iter().position(applies);
         command.map(|at| self.lines.swap_remove(at)).is_some()
     }
 }
