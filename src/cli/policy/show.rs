@@ -24,8 +24,8 @@ pub(super) struct Args {
 /// What holds for every role, and no file says.
 const READABLE: [&str; 3] = [
     "what commands can read: with Codex 0.169 or newer on Linux, the checkout, its",
-    "history, the system and toolchains; with any other, every file that you can, your",
-    "keys and Codex's own login included (`git orchestrator doctor` tells which)",
+    "history, the system and toolchains; with any other, every file that you can,",
+    "your keys and Codex's own login included (`git orchestrator doctor` says which)",
 ];
 
 pub(super) fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
