@@ -1,5 +1,7 @@
 //! `awk` programs that compute and print, and do nothing else.
 
+use std::borrow::Cow;
+
 use super::line::Word;
 use super::schema::Objection;
 use super::scripts::{certain, file, refused, unlisted};
@@ -63,10 +65,37 @@ fn awk_only_prints(program: &str) -> bool {
         return false;
     }
     // Before the first brace there are only patterns: nothing in them writes or runs anything but `getline`.
+    let program = without_texts(program);
     let actions = program.find('{').and_then(|at| program.get(at..)).unwrap_or_default();
     // `||` is an operator; one bar starts a program.
     let actions = actions.replace("||", "");
     !actions.contains('|') && !without_conditions(&actions).contains('>')
+}
+
+/// The program with its texts empty, where it is certain what is one: without a slash there is no pattern and without
+/// `#` no comment in which a quote would be something else. Otherwise the program as it is.
+fn without_texts(program: &str) -> Cow<'_, str> {
+    if program.contains(['/', '#']) {
+        return Cow::Borrowed(program);
+    }
+    let mut out = String::with_capacity(program.len());
+    let mut letters = program.chars();
+    while let Some(letter) = letters.next() {
+        out.push(letter);
+        if letter != '"' {
+            continue;
+        }
+        loop {
+            match letters.next() {
+                Some('"') => break out.push('"'),
+                Some('\\') if letters.next().is_some() => {}
+                // It does not end, or not on its line: no awk agrees with another about that.
+                None | Some('\\' | '\n') => return Cow::Borrowed(program),
+                Some(_) => {}
+            }
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// The program without the conditions of its `if`, `while` and `for`, as far as they are plain: where nothing is printed

@@ -38,6 +38,8 @@ pub(super) enum Check {
     Names,
     /// `npm run test`: the one script.
     Exact,
+    /// `yarn`: nothing without a subcommand that is known.
+    Alone,
     /// Tools that run the files they are given: files below where the command runs.
     Inside,
     /// `set`: stopping at errors.
@@ -73,6 +75,10 @@ impl Check {
             Self::Status => status(operands),
             Self::Plain => operands.iter().try_for_each(|word| file(word)),
             Self::Exact => operands.first().map_or(Ok(()), |word| Err(unlisted("operands", word))),
+            Self::Alone => Err(operands.first().map_or_else(
+                || refused("writes", "by itself it installs packages"),
+                |word| unlisted("operands", word),
+            )),
         }
     }
 }

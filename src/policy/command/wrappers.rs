@@ -103,12 +103,18 @@ impl Commands {
         let own = rest.get(..rest.len() - inner.len()).unwrap_or_default();
         let mut inner = inner.to_vec();
         match replaced_by_xargs(own) {
-            Some("") => return Err(deny("wrapper-option", "`xargs -I` has nothing to replace")),
-            Some(mark) => inner.iter_mut().for_each(|word| open_at(word, mark)),
-            None => {
-                let end = inner.last().map_or(0, |word| word.span.end);
-                inner.push(Word { text: "*".to_owned(), open: Some(0), home: false, span: end..end });
+            // What looks like a pattern of file names would be judged as if it could only become one.
+            Some(mark) if mark.is_empty() || mark.contains(['*', '?', '[']) => {
+                return Err(deny("wrapper-option", "what `xargs -I` replaces is not to be told apart"));
             }
+            Some(mark) => inner.iter_mut().for_each(|word| open_at(word, mark)),
+            None => {}
+        }
+        // Some versions forget `-I` when they are told how many words or lines to take.
+        let counts = own.iter().any(|word| ["-n", "-L", "--max-args"].iter().any(|name| word.text.starts_with(name)));
+        if counts || replaced_by_xargs(own).is_none() {
+            let end = inner.last().map_or(0, |word| word.span.end);
+            inner.push(Word { text: "*".to_owned(), open: Some(0), home: false, span: end..end });
         }
         self.command(&inner, Frame { depth: frame.depth + 1, grows: true, ..frame })
     }
