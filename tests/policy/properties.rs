@@ -119,6 +119,8 @@ const PIECES: &[&str] = &[
     "x=1",
     "HEAD@{1}",
     "é",
+    "\u{b9e9a}",
+    "\u{10fffd}",
     "\u{a0}",
     "\u{202e}",
     "\0",
@@ -472,6 +474,16 @@ fn what_grows_with_the_square_is_found() {
         std::hint::black_box(pairs.fold(0, usize::wrapping_add));
     };
     assert!(is_out_of_proportion(|| look(1000), || look(125)).is_some());
+}
+
+#[test]
+fn characters_beyond_the_tables_of_c_end_nothing() {
+    for letter in ['é', '漢', '\u{1f600}', '\u{b9e9a}', '\u{10fffd}'] {
+        for head in ["{", "ls {", "{1..", "ls {1..", "ls a{", "ls 1", "ls [", "ls 2>&", "${", "((", "ls #"] {
+            Commands::new(LISTED).judge(&format!("{head}{letter}X"));
+        }
+        assert!(allowed(&format!("rg -n '{letter}' src{letter}")), "{letter}");
+    }
 }
 
 #[test]

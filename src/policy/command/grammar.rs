@@ -51,7 +51,10 @@ fn parse(parser: &mut Parser, line: &str) -> Option<Tree> {
     let mut stop_at_error =
         |state: &ParseState| if state.has_error() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let options = ParseOptions::new().progress_callback(&mut stop_at_error);
-    let mut text = |at: usize, _| line.as_bytes().get(at..).unwrap_or_default();
+    // The grammar's scanner looks up characters in a table of 256, and reads beyond it for `{` and a later one, which ends
+    // the process. To a shell these are letters of a word: each of their bytes is one.
+    let letters: Vec<u8> = line.bytes().map(|byte| if byte.is_ascii() { byte } else { b'x' }).collect();
+    let mut text = |at: usize, _| letters.get(at..).unwrap_or_default();
     let tree = parser.parse_with_options(&mut text, None, Some(options));
     if tree.is_none() {
         // Otherwise the next line would be taken for the rest of this one.
