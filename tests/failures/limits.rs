@@ -30,14 +30,14 @@ fn a_command_without_an_end() {
 
 #[test]
 fn the_second_turn_has_what_the_first_left_of_the_time() {
-    let Some(trial) = Trial::new(&table("wall: 6s, idle: 30s")) else { return };
+    let Some(trial) = Trial::new(&table("wall: 12s, idle: 30s")) else { return };
     let server = serve([Reply::command("sleep 3"), Reply::message("no"), Reply::Silence]);
     trial.asks(&server);
     let run = trial.run();
-    ends(&run, "failed", "the attempt took longer than 6.0s · raise `limits.wall` of tester in triggers.yaml");
+    ends(&run, "failed", "the attempt took longer than 12s · raise `limits.wall` of tester in triggers.yaml");
     assert_eq!(asked(&server), 3);
     let log = trial.scene.ok(&["log", run["id"].as_str().unwrap()]);
-    assert!(log.contains("failed: the attempt took longer than 6.0s"), "{log}");
+    assert!(log.contains("failed: the attempt took longer than 12s"), "{log}");
 }
 
 #[test]

@@ -68,5 +68,5 @@ async fn an_older_version_is_confined_plainly_and_says_so() {
     fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
     world.set("GIT_ORCHESTRATOR_CODEX", fake);
     let found = world.probe().await.unwrap();
-    assert!(found.sandbox.contains("plain workspace-write: every file"), "{found:?}");
+    assert!(found.sandbox.contains("plain workspace-write: commands can read every file"), "{found:?}");
 }
