@@ -269,7 +269,7 @@ async fn what_is_refused_is_told() {
     let told = warnings(&seen);
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(told[0], "a call of `nonsense` came to nothing: unsupported call: nonsense");
-    assert!(told[1].starts_with("a call of `exec_command` came to nothing: "), "{told:?}");
+    assert!(told[1].starts_with("a call of `exec_command {\"line\":\"ls\"}` came to nothing: "), "{told:?}");
 }
 
 #[tokio::test]
@@ -374,7 +374,9 @@ async fn scripts_that_hide_commands_are_mentioned() {
     }
     assert_eq!(commands(&seen), [("echo fine", Some(0), Status::Completed)]);
     let message = "scripts of the model's name commands 2 times and Codex told of 1: the record may be incomplete";
-    assert_eq!(told, [message]);
+    let script = "a script of whose commands nothing was told: const r = await tools.exec_command({cmd: \
+                  \"echo Permission denied; exit 1\"}); text(r.output);";
+    assert_eq!(told, [message, script]);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use crate::policy::{Budget, Limits, Policy, RolePolicy};
 use crate::role::Role;
 use crate::text;
 use crate::triggers::{RowAction, Table, load};
+use crate::trust;
 
 /// A value and where it comes from.
 #[derive(Debug, Serialize)]
@@ -50,6 +51,7 @@ pub(super) struct RowView {
 
 /// The sources of a policy.
 pub(super) struct Sources {
+    is_accepted: bool,
     table: Option<Table>,
     lines: BTreeMap<String, usize>,
     ceiling: Option<Found>,
@@ -63,17 +65,18 @@ impl Sources {
     /// Those that hold in the current directory. Outside of a repository, and where there is no table, there are the
     /// roles' defaults and the ceiling.
     pub(super) fn here() -> Result<Self> {
-        let bytes = match repository_here() {
+        let (bytes, accepted) = match repository_here() {
             Ok(repository) => match table_bytes(&repository) {
-                Ok(bytes) => Some(bytes),
-                Err(error) if error.kind() == Kind::NotFound => None,
+                Ok(bytes) => (Some(bytes), trust::hook::accepted_table(&repository)),
+                Err(error) if error.kind() == Kind::NotFound => (None, None),
                 Err(error) => return Err(error),
             },
-            Err(_) => None,
+            Err(_) => (None, None),
         };
         let table = bytes.as_deref().map(|bytes| load::table(bytes, TABLE, &vocabulary())).transpose()?;
         let ceiling = ceiling::read(&vocabulary())?;
         Ok(Self {
+            is_accepted: accepted == bytes,
             table,
             lines: bytes.as_deref().map(load::places).unwrap_or_default(),
             ceiling_lines: ceiling.as_ref().map(Found::places).unwrap_or_default(),
@@ -225,6 +228,9 @@ impl Sources {
             add("output", row.limits.output_bytes.map(text::bytes));
             add("tokens", row.limits.tokens.map(text::count));
             add("attempts", row.limits.attempts.map(|attempts| attempts.to_string()));
+            add("memory", row.limits.memory_bytes.map(text::bytes));
+            add("processes", row.limits.processes.map(|processes| processes.to_string()));
+            add("file_size", row.limits.file_bytes.map(text::bytes));
         }
         out
     }
@@ -234,17 +240,25 @@ impl Sources {
         self.ceiling.as_ref().map(|found| found.path.to_string_lossy().into_owned())
     }
 
+    /// Whether runs are held to this table: whether it is the one that a person accepted. So it is where there is none.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.is_accepted
+    }
+
     pub(super) fn has_table(&self) -> bool {
         self.table.is_some()
     }
 }
 
-fn limits(limits: &Limits) -> [(&'static str, String); 5] {
+fn limits(limits: &Limits) -> [(&'static str, String); 8] {
     [
         ("wall", text::duration(limits.wall)),
         ("idle", text::duration(limits.idle)),
         ("output", text::bytes(limits.output_bytes)),
         ("tokens", text::count(limits.tokens)),
         ("attempts", limits.attempts.to_string()),
+        ("memory", text::bytes(limits.memory_bytes)),
+        ("processes", limits.processes.to_string()),
+        ("file_size", text::bytes(limits.file_bytes)),
     ]
 }

@@ -10,6 +10,7 @@ use crate::dispatch::TABLE;
 use crate::error::Result;
 use crate::role::{ROLES, Role};
 use crate::text;
+use crate::trust;
 
 /// Show what each role may do here, and which file says so
 #[derive(Debug, clap::Args)]
@@ -40,12 +41,17 @@ pub(super) fn execute(ui: &mut Ui, args: &Args) -> Result<ExitCode> {
         ui.json(&json!({
             "schema": 1,
             "table": sources.has_table().then_some(TABLE),
+            "accepted": sources.is_accepted(),
             "ceiling": sources.ceiling_path(),
             "autonomy": sources.autonomy(),
             "budget": sources.budget(),
             "roles": roles,
         }))?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if !sources.is_accepted() {
+        ui.line(format!("{YELLOW}note{YELLOW:#}: this {TABLE} is not the accepted one: nothing starts by it"))?;
+        ui.line(format!("{DIM}next: {}{DIM:#}\n", trust::COMMAND))?;
     }
     let autonomy = sources.autonomy();
     line(ui, "autonomy", autonomy.value, &autonomy.from)?;
@@ -97,5 +103,18 @@ fn show(ui: &mut Ui, role: &RoleView) -> Result<()> {
 fn line(ui: &mut Ui, key: &str, value: &str, from: &str) -> Result<()> {
     let (key, value, from) = (text::one_line(key), text::one_line(value), text::one_line(from));
     // What is indented keeps its place: `one_line` leaves leading blanks alone.
-    ui.line(format!("{key:<15} {value} {DIM}· {from}{DIM:#}"))
+    let mut lines =
+        text::wrapped(&value, ui.width().map_or(usize::MAX, |width| width.saturating_sub(16).max(20))).into_iter();
+    let first = lines.next().unwrap_or_default();
+    let mut shown = format!("{key:<15} {first}");
+    for more in lines {
+        ui.line(&shown)?;
+        shown = format!("{:<15} {more}", "");
+    }
+    let is_full = ui.width().is_some_and(|width| shown.chars().count() + from.chars().count() + 3 > width);
+    if is_full {
+        ui.line(&shown)?;
+        shown = " ".repeat(15);
+    }
+    ui.line(format!("{shown} {DIM}· {from}{DIM:#}"))
 }

@@ -166,14 +166,11 @@ pub(super) async fn run(own_program: &Path, mut turn: Turn<'_>) -> Result<Outcom
         (turn.sink)(last);
     }
     said.counted = thread_usage;
-    let ending = match confinement.profile() {
-        // Whatever it answered, its commands were not confined as was proved; of a turn that did not end well the record
-        // may be missing for other reasons.
-        Some(expected) if profile.as_deref() != Some(expected) && (profile.is_some() || said.finished.is_some()) => {
-            let found = profile
-                .as_deref()
-                .map_or("none that its record names".into(), |found| format!("`{}`", text::one_line(found)));
-            let message = format!("Codex used the permission profile {found} in place of {expected}");
+    let ending = match confinement.profile().zip(profile) {
+        Some((expected, found)) if expected != found => {
+            // Whatever it answered, its commands were not confined as was proved.
+            let message =
+                format!("Codex used the permission profile `{}` in place of {expected}", text::one_line(&found));
             Ending::Stopped(Failure::new(Class::Sandbox, message).fix("codex doctor"))
         }
         Some(_) | None => ending,

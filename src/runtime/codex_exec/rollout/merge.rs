@@ -75,7 +75,7 @@ pub(super) fn missing(told: Told, streamed: &[Streamed]) -> Vec<Activity> {
         warnings.extend(
             untold
                 .take(SCRIPTS_TOLD)
-                .map(|script| (usize::MAX, format!("a script that came to nothing: {}", shown(script)))),
+                .map(|script| (usize::MAX, format!("a script of whose commands nothing was told: {}", shown(script)))),
         );
     }
     found.extend(warnings.into_iter().map(|(place, message)| (place, Activity::Warning { message })));

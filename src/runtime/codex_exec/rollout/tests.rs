@@ -326,7 +326,9 @@ fn scripts_of_which_codex_told_nothing_are_told() {
     let missing = lines.missing(&[streamed("item_0", "echo \"a\"", Some(0))]);
     assert_eq!(
         warnings(&missing)[1..],
-        ["a script that came to nothing: try { await tools.exec_command({cmd: 'touch x', tty: true}) } catch {}"]
+        [
+            "a script of whose commands nothing was told: try { await tools.exec_command({cmd: 'touch x', tty: true}) } catch {}"
+        ]
     );
 }
 
