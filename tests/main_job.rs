@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use orchestrator::rehearsal::{Reply, Scripted, Sequence, Server};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use support::{PROGRAM, Scene, TESTER_ON_COMMIT, codex, text, wait_for};
 
@@ -383,4 +383,35 @@ fn artifacts_are_tracked_where_the_table_says_so() {
     let mut seen: Vec<_> = seen.lines().map(|line| line.rsplit('/').next().unwrap()).collect();
     seen.sort_unstable();
     assert_eq!(seen, [".gitignore", "tester.json", "tester.md"]);
+}
+
+#[test]
+fn tests_that_print_permission_denied_end_in_a_conclusive_fail() {
+    let Some(codex) = codex() else { return };
+    let answer = json!({
+        "verdict": "fail",
+        "summary": "The suite fails.",
+        "ran": [{"command": "make test", "exit_code": 2, "showed": "it was denied"}],
+        "failures": [{"file": "Makefile", "line": 2, "quote": "@echo Permission denied; exit 1", "test": "test",
+            "why": "it ends with 1"}],
+        "gaps": [],
+        "proposed_tests_patch": null,
+    });
+    let replies = [Reply::command("make test"), Reply::message(answer.to_string())];
+    let server = Server::in_background(Sequence::new(replies)).unwrap();
+    let scene = Scene::new().with_codex(&codex, server.url());
+    scene.write("triggers.yaml", TESTER_ON_COMMIT);
+    scene.install();
+    scene.commit("Makefile", "test:\n\t@echo Permission denied; exit 1\n", "feat: a suite");
+    assert_eq!(scene.wait(), 0, "{}", scene.ok(&["status"]));
+    let run = scene.newest();
+    assert_eq!(run["state"], "succeeded", "{run}");
+    let artifact: Value = serde_json::from_str(&scene.read(run["artifacts"][1].as_str().unwrap())).unwrap();
+    assert_eq!(artifact["conclusion"]["outcome"], "conclusive", "{artifact}");
+    assert_eq!(artifact["answer"]["verdict"], "fail");
+    assert_eq!(artifact["answer"]["ran"][0]["exit_code"], 2);
+    let evidence = &artifact["evidence"];
+    assert_eq!(evidence["claims_unproven"], json!([]), "{evidence}");
+    let command = &evidence["commands"][0];
+    assert_eq!((&command["command"], &command["exit_code"]), (&json!("make test"), &json!(2)), "{evidence}");
 }
