@@ -156,12 +156,16 @@ fn a_fail_a_rehearsal_and_an_approval_from_before_open_nothing() {
     let said = text(&push(&scene, &["main"]).stderr);
     assert!(said.contains("tester found something against it"), "{said}");
 
+    // A worker has the environment of whoever started it.
+    let is_over = || scene.processes().is_empty().then_some(());
+    support::wait_for("the worker to end", is_over);
     scene.set("GIT_ORCHESTRATOR_REHEARSAL", server.url());
     scene.commit("Makefile", "test:\n\t@echo one passed\n", "two");
     assert_eq!(scene.wait(), 0);
     approve(&scene);
     let said = text(&push(&scene, &["main"]).stderr);
     assert!(said.contains("tester's result is a rehearsal"), "{said}");
+    support::wait_for("the worker to end", || scene.processes().is_empty().then_some(()));
     scene.unset("GIT_ORCHESTRATOR_REHEARSAL");
 
     scene.ok(&["pause"]);
