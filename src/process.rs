@@ -29,6 +29,25 @@ pub type Environment = BTreeMap<OsString, OsString>;
 /// Set in everything we start: a hook that sees it does nothing, so that a run cannot start a run.
 pub const RUN_MARKER: &str = "GIT_ORCHESTRATOR_RUN";
 
+/// The variables that say where a toolchain lies, and hold no secret.
+pub const TOOLCHAIN_PLACES: &[&str] = &[
+    "ANDROID_HOME",
+    "CARGO_HOME",
+    "CONDA_PREFIX",
+    "DOTNET_ROOT",
+    "FNM_DIR",
+    "GOPATH",
+    "GOROOT",
+    "JAVA_HOME",
+    "NVM_DIR",
+    "PYENV_ROOT",
+    "RBENV_ROOT",
+    "RUSTUP_HOME",
+    "SDKMAN_DIR",
+    "VIRTUAL_ENV",
+    "VOLTA_HOME",
+];
+
 /// The variables of git that say how to reach a server or how to log in, and nothing of the repository at hand.
 const GIT_VARIABLES_KEPT: &[&str] = &[
     "GIT_ASKPASS",

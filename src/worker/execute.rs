@@ -41,27 +41,8 @@ use crate::trust::hook::Copies;
 /// The largest artifact that is kept and handed over, in bytes.
 const ARTIFACT_BYTES_MAX: u64 = 4 << 20;
 
-/// Variables that say where a toolchain lies and which one is meant, and hold no secret. Without them a build tool that
-/// is not in its usual place fails in every run.
-const TOOLCHAIN_VARIABLES: &[&str] = &[
-    "ANDROID_HOME",
-    "CARGO_HOME",
-    "CONDA_PREFIX",
-    "DOTNET_ROOT",
-    "FNM_DIR",
-    "GOPATH",
-    "GOROOT",
-    "JAVA_HOME",
-    "NVM_DIR",
-    "PYENV_ROOT",
-    "PYENV_VERSION",
-    "RBENV_ROOT",
-    "RUSTUP_HOME",
-    "RUSTUP_TOOLCHAIN",
-    "SDKMAN_DIR",
-    "VIRTUAL_ENV",
-    "VOLTA_HOME",
-];
+/// Variables that say which toolchain is meant, beside those that say where each lies.
+const TOOLCHAINS_CHOSEN: &[&str] = &["PYENV_VERSION", "RUSTUP_TOOLCHAIN"];
 
 /// How many faults of an answer a run's reason names: it is one line.
 const PROBLEMS_TOLD: usize = 3;
@@ -368,7 +349,8 @@ impl Worker {
     /// configuration, and where toolchains lie.
     fn command_environment(&self) -> Result<BTreeMap<String, String>, Error> {
         let mut out: BTreeMap<_, _> = workspace::neutral_configuration(&self.repository)?.into_iter().collect();
-        for name in TOOLCHAIN_VARIABLES {
+        // Without them a build tool that is not in its usual place fails in every run.
+        for name in process::TOOLCHAIN_PLACES.iter().chain(TOOLCHAINS_CHOSEN) {
             if let Some(value) = self.environment.get(OsStr::new(name)).and_then(|value| value.to_str()) {
                 out.insert((*name).to_owned(), value.to_owned());
             }

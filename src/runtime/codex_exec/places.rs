@@ -8,26 +8,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::config::{self, variable};
+use crate::process::TOOLCHAIN_PLACES;
 use crate::runtime::Environment;
-
-/// Where toolchains say they are.
-const VARIABLES: &[&str] = &[
-    "ANDROID_HOME",
-    "CARGO_HOME",
-    "CONDA_PREFIX",
-    "DOTNET_ROOT",
-    "FNM_DIR",
-    "GOPATH",
-    "GOROOT",
-    "JAVA_HOME",
-    "NVM_DIR",
-    "PYENV_ROOT",
-    "RBENV_ROOT",
-    "RUSTUP_HOME",
-    "SDKMAN_DIR",
-    "VIRTUAL_ENV",
-    "VOLTA_HOME",
-];
 
 /// Where they lie in a home without a variable. None of them is a place for credentials.
 const IN_HOME: &[&str] = &[
@@ -128,7 +110,7 @@ impl Places {
                 && !guarded.iter().any(|guarded| guarded.starts_with(place))
                 && !secrets.iter().any(|secret| place.starts_with(secret))
         };
-        let named = VARIABLES.iter().filter_map(|name| variable(environment, name)).map(PathBuf::from);
+        let named = TOOLCHAIN_PLACES.iter().filter_map(|name| variable(environment, name)).map(PathBuf::from);
         let usual = home.iter().flat_map(|home| IN_HOME.iter().map(|name| home.join(name)));
         let mut readable = BTreeSet::new();
         for place in named.chain(usual).filter(|place| place.is_absolute()) {
